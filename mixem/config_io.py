@@ -1,0 +1,169 @@
+"""Configurations in and out: YAML, presets, `key=value` overrides, hashes, and one-line errors."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from mixem.config import Config
+from mixem.errors import ConfigError
+
+RECIPE_VERSION = 1
+"""Part of every hash. Raised when a change of the code changes the numbers that a configuration gives."""
+
+PLACE_ONLY = {
+    "data": {"root"},
+    "runtime": {"device"},
+    "pretrain": {"threads"},
+    "train": {"threads"},
+}
+"""Keys that say where a run happens, not what it computes: no part of the hash."""
+
+AnyModel = TypeVar("AnyModel", bound=BaseModel)
+
+
+def validate(model: type[AnyModel], values: object, where: str = "") -> AnyModel:
+    """Build `model` from plain values; raises ConfigError with one line naming key, value and what is allowed."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where or model.__name__}: a mapping of keys to values is needed, not {values!r}")
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_lines(model, error, where))) from None
+
+
+def _lines(model: type[BaseModel], error: ValidationError, where: str) -> Iterable[str]:
+    for item in error.errors():
+        path = [str(part) for part in item["loc"]]
+        key = ".".join([where, *path] if where else path)
+        message = item["msg"].removeprefix("Value error, ")
+        message = message[:1].lower() + message[1:]
+        if item["type"] == "extra_forbidden":
+            known = _keys_at(model, path[:-1])
+            close = difflib.get_close_matches(path[-1], known, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            yield f"{key}: unknown key (value {item['input']!r}); {hint}allowed: {', '.join(known)}"
+        elif item["type"] == "missing":
+            yield f"{key}: missing; it has to be set"
+        elif item["type"] == "value_error" and isinstance(item["input"], Mapping):
+            yield f"{key}: {message}" if key else message
+        else:
+            yield f"{key}: {item['input']!r} is not allowed; {message}"
+
+
+def _keys_at(model: type[BaseModel], path: list[str]) -> list[str]:
+    for part in path:
+        field = model.model_fields.get(part)
+        annotation = field.annotation if field else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)
+
+
+def read_yaml(path: Path) -> Any:
+    """The plain content of a YAML file; raises ConfigError where it is absent or no YAML."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+
+
+def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
+    """Read a configuration, a key `preset: NAME` naming the values it starts from."""
+    values = read_yaml(path)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: a mapping of keys to values is needed, not {values!r}")
+    preset = values.pop("preset", None)
+    values = merge(preset_values(preset), values) if preset is not None else values
+    return validate(Config, override(values, overrides))
+
+
+def dump_config(config: Config) -> str:
+    """YAML that `load_config` turns into an equal Config."""
+    text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, default_flow_style=None)
+    return text
+
+
+def preset_names() -> list[str]:
+    """Datasets for which the package carries the paper's (or, where it has none, our) settings."""
+    folder = resources.files("mixem") / "presets"
+    return sorted(
+        entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")
+    )
+
+
+def preset_values(name: str) -> dict[str, Any]:
+    """The plain values of a preset; raises ConfigError for an unknown name."""
+    if name not in preset_names():
+        raise ConfigError(f"preset: {name!r} is not allowed; one of {', '.join(preset_names())}")
+    values = yaml.safe_load(
+        (resources.files("mixem") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+    )
+    assert isinstance(values, dict)
+    return values
+
+
+def preset(name: str) -> Config:
+    """The Config of a preset."""
+    return validate(Config, preset_values(name))
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` laid over it, section by section; neither is modified."""
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def set_key(values: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """`values` with the dotted `key` set; `set_key({}, "loss.lambda2", 1)` is `{"loss": {"lambda2": 1}}`."""
+    nested: Any = value
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    return merge(values, nested)
+
+
+def override(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """Apply `key.path=value` strings, the values read as YAML; raises ConfigError for one without `=`."""
+    changed = dict(values)
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set {assignment!r}: KEY=VALUE is needed, such as loss.lambda2=0.1")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigError(f"--set {key}: {text!r} is not a YAML value") from None
+        changed = set_key(changed, key.strip(), value)
+    return changed
+
+
+def config_hash(config: Config) -> str:
+    """12 hex digits over everything that determines a trial's result."""
+    return _digest(config.model_dump(mode="json", exclude=PLACE_ONLY))
+
+
+def base_hash(config: Config) -> str:
+    """12 hex digits over what determines a base encoder: data, encoder, augmentation, stage 1, seed, precision."""
+    values = config.model_dump(mode="json", exclude=PLACE_ONLY)
+    values["model"].pop("components")  # the baselines look for as many clusters as the dataset has classes
+    values["loss"] = {"temperature": values["loss"]["temperature"]}
+    values.pop("train")
+    values.pop("validation")
+    return _digest(values)
+
+
+def _digest(values: dict[str, Any]) -> str:
+    text = json.dumps([RECIPE_VERSION, values], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,25 @@
+"""The errors a user can meet. Each message is one line that says what to change."""
+
+
+class MixemError(Exception):
+    """Base of every error this project raises on purpose; the command line shows its message alone."""
+
+    exit_code = 1
+
+
+class ConfigError(MixemError):
+    """A setting is unknown, of the wrong type or out of range: names key, value and what is allowed."""
+
+    exit_code = 2
+
+
+class DataError(MixemError):
+    """A dataset is absent, damaged or does not fit the configuration."""
+
+
+class CheckpointError(MixemError):
+    """Saved weights are absent, damaged, or do not fit the model."""
+
+
+class DivergenceError(MixemError):
+    """A loss term became NaN or infinite; names the term and the epoch."""
