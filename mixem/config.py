@@ -20,9 +20,7 @@ Probability = Annotated[float, Field(ge=0, le=1), BeforeValidator(_reject_bool)]
 Count = Annotated[int, Field(ge=1), BeforeValidator(_reject_bool)]
 CountOrZero = Annotated[int, Field(ge=0), BeforeValidator(_reject_bool)]
 
-DatasetName = Literal[
-    "digits", "fashion_mnist", "cifar10", "cifar100_20", "stl10", "image_folder", "synthetic"
-]
+DatasetName = Literal["digits", "fashion_mnist", "cifar10", "cifar100_20", "stl10", "image_folder", "synthetic"]
 TrainingSplit = Literal["train", "train+unlabeled", "train+test"]
 
 

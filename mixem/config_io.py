@@ -29,7 +29,7 @@ AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
 
 def validate(model: type[AnyModel], values: object, where: str = "") -> AnyModel:
-    """Build `model` from plain values; raises ConfigError with one line naming key, value and what is allowed."""
+    """Build `model` from plain values; raises ConfigError, one line with key, value and what is allowed."""
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where or model.__name__}: a mapping of keys to values is needed, not {values!r}")
     try:
@@ -96,18 +96,14 @@ def dump_config(config: Config) -> str:
 def preset_names() -> list[str]:
     """Datasets for which the package carries the paper's (or, where it has none, our) settings."""
     folder = resources.files("mixem") / "presets"
-    return sorted(
-        entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")
-    )
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
 def preset_values(name: str) -> dict[str, Any]:
     """The plain values of a preset; raises ConfigError for an unknown name."""
     if name not in preset_names():
         raise ConfigError(f"preset: {name!r} is not allowed; one of {', '.join(preset_names())}")
-    values = yaml.safe_load(
-        (resources.files("mixem") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
-    )
+    values = yaml.safe_load((resources.files("mixem") / "presets" / f"{name}.yaml").read_text(encoding="utf-8"))
     assert isinstance(values, dict)
     return values
 
@@ -155,7 +151,7 @@ def config_hash(config: Config) -> str:
 
 
 def base_hash(config: Config) -> str:
-    """12 hex digits over what determines a base encoder: data, encoder, augmentation, stage 1, seed, precision."""
+    """12 hex digits over what determines a base encoder: data, encoder, augmentation, stage 1, seed."""
     values = config.model_dump(mode="json", exclude=PLACE_ONLY)
     values["model"].pop("components")  # the baselines look for as many clusters as the dataset has classes
     values["loss"] = {"temperature": values["loss"]["temperature"]}

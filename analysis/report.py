@@ -1,0 +1,245 @@
+"""The run's report: results.csv, results.parquet and report/index.html, which needs nothing but a browser."""
+
+import io
+import math
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from analysis.heatmaps import INK, MISSING, Value, draw_heatmap, heatmap_data
+from analysis.results import Criterion, RunSpec, load_results, load_spec, write_file, write_tables
+from analysis.selection import (
+    LAMBDAS,
+    Selection,
+    Spread,
+    accuracies,
+    audit,
+    criterion_values,
+    not_comparable,
+    select,
+    spread,
+    varying,
+)
+from mixem.config import LossWeights
+from mixem.errors import MixemError
+
+LABELS = {
+    "loss.lambda1": "λ1 (component entropy)",
+    "loss.lambda2": "λ2 (instance)",
+    "loss.lambda3": "λ3 (push)",
+    "loss.lambda4": "λ4 (pull)",
+}
+METHODS = (
+    ("scores.mixem", "MIX'EM", "K-means started at the mixture components"),
+    ("scores.argmax", "MIX'EM", "largest mixing coefficient (argmax)"),
+    ("scores.kmeans", "MIX'EM", "K-means with random starts"),
+    ("baseline.simclr_kmeans", "Baseline", "SimCLR + K-means, same base encoder"),
+    ("baseline.pixel_kmeans", "Baseline", "K-means on pixels"),
+)
+SHORT = {
+    "contrastive": "the contrastive loss (NT-Xent) alone",
+    "own": "each trial's own loss, with the trial's own weights",
+    "reference": "one fixed weighting of the loss terms for all trials",
+}
+
+
+def write_report(run: Path | str) -> Path:
+    """Write the tables, the pictures and report/index.html; gives the path of the latter.
+
+    An unfinished run is reported as far as it got. Raises ConfigError for no run folder.
+    """
+    run = Path(run)
+    write_tables(run)
+    spec, results = load_spec(run), load_results(run)
+    try:
+        selection, none_yet = select(results, spec.criterion, spec.reference), ""
+    except MixemError as error:
+        selection, none_yet = None, f"{error}."
+    environment = Environment(
+        loader=PackageLoader("analysis"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=percent, number=number, plain=plain, label=lambda key: LABELS.get(key, key))
+    page = environment.get_template("report.html.j2").render(
+        **_summary(spec, results),
+        **_pick(results, selection),
+        none_yet=none_yet,
+        formula=formula(spec.criterion, spec.reference),
+        figures=_figures(run / "report", results, selection),
+        audits=audit(results, spec.reference),
+        short=SHORT,
+        columns=_grid(results),
+        trials=list(_trials(spec, results, selection)),
+        provenance=_provenance(results),
+        folder=shlex.quote(run.resolve().name),
+    )
+    return write_file(run / "report" / "index.html", page.encode())
+
+
+def formula(criterion: Criterion, reference: LossWeights) -> str:
+    """The criterion in words."""
+    weighted = "contrastive + {} · component entropy + {} · instance + {} · push + {} · pull"
+    if criterion == "contrastive":
+        return "contrastive loss (NT-Xent) alone"
+    if criterion == "own":
+        return weighted.format("λ1", "λ2", "λ3", "λ4") + ", each trial with its own weights"
+    return weighted.format(*(f"{weight:g}" for weight in reference.model_dump().values()))
+
+
+def percent(share: Spread | float, decimals: int = 1) -> str:
+    """A share in percent, with its deviation over the seeds where there is one."""
+    return number(
+        Spread(100 * share.mean, 100 * share.std, share.n) if isinstance(share, Spread) else 100 * share,
+        decimals,
+    )
+
+
+def number(value: Spread | float, decimals: int = 3) -> str:
+    """A number with a true minus sign; a dash where there is none."""
+    if isinstance(value, Spread):
+        deviation = f"\u00a0±\u00a0{value.std:.{decimals}f}" if math.isfinite(value.std) else ""
+        return number(value.mean, decimals) + deviation
+    return "–" if pd.isna(value) else f"{value:.{decimals}f}".replace("-", "−")
+
+
+def plain(value: Any) -> str:
+    """A setting as one would write it; a dash where it is unknown or none."""
+    if value is None or value != value:  # NaN
+        return "–"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _summary(spec: RunSpec, results: pd.DataFrame) -> dict[str, Any]:
+    counts = {s: int((results["status"] == s).sum()) for s in ("finished", "failed", "damaged", "pending")}
+    known = results[results["configuration"].notna()]
+    planned = _axes(spec)
+    seeds = planned.pop("seed", [])
+    return {
+        "spec": spec,
+        "counts": counts,
+        "total": len(results),
+        "unfinished": counts["pending"] > 0,
+        "labelled": bool(results["scores.mixem.acc"].notna().any()),
+        "grid": {key: _values(known[key]) for key in _grid(results)} if len(known) else planned,
+        "configurations": known["configuration"].nunique(),
+        "seeds": _values(known["seed"]) or seeds,
+        "splits": {stage: _values(known[f"{stage}.split"]) for stage in ("pretrain", "train")},
+        "data_lines": _values(_column(results, "provenance.data").dropna().explode()),
+        "hours": results["seconds"].sum() / 3600,
+        "not_comparable": not_comparable(results),
+        "warned": int((_column(results, "warnings").map(lambda w: isinstance(w, tuple) and len(w) > 0)).sum()),
+        "base_problems": _values(_column(results, "baseline.reason").dropna()),
+    }
+
+
+def _axes(spec: RunSpec) -> dict[str, list[str]]:
+    """The grid as planned, for a run in which no trial has started."""
+    return {key: list(map(plain, values)) for key, values in spec.axes.items() if isinstance(values, list)}
+
+
+def _pick(results: pd.DataFrame, selection: Selection | None) -> dict[str, Any]:
+    """The picked configuration's scores beside the baselines, and what is to be said against it."""
+    if selection is None:
+        return {"pick": None, "rows": [], "difference": None, "collapse": []}
+    trials = results.set_index("trial").loc[list(selection.trials)]
+    rows = [
+        (group, name, {m: spread(trials[f"{key}.{m}"]) for m in ("acc", "nmi", "ari", "clusters_used")})
+        for key, group, name in METHODS
+    ]
+    difference = spread(trials["scores.mixem.acc"] - trials["baseline.simclr_kmeans.acc"])
+    return {
+        "pick": selection,
+        "rows": rows,
+        "difference": difference if math.isfinite(difference.mean) else None,
+        "collapse": list(_collapse(trials)),
+    }
+
+
+def _collapse(trials: pd.DataFrame) -> Iterator[str]:
+    for name, row in trials.iterrows():
+        used, wanted = row["scores.mixem.clusters_used"], row["model.components"]
+        warnings = row["warnings"] if isinstance(row["warnings"], tuple) else ()
+        if used < wanted:
+            yield f"trial {name}: only {used:g} of {wanted:g} clusters are used"
+        yield from (f"trial {name}: {warning}" for warning in warnings)
+
+
+def _figures(folder: Path, results: pd.DataFrame, selection: Selection | None) -> dict[str, Markup]:
+    """Draw, write beside the page, and give as inline SVG; pictures of an earlier report are removed."""
+    found: dict[str, Markup] = {}
+    values: tuple[Value, ...] = ("accuracy", "criterion")
+    for value in values:
+        files = {kind: folder / f"{value}.{kind}" for kind in ("png", "svg")}
+        if selection is None or not math.isfinite(_worth(results, value, selection)):
+            for path in files.values():
+                path.unlink(missing_ok=True)
+            continue
+        figure = draw_heatmap(heatmap_data(results, value, selection))
+        for kind, path in files.items():
+            write_file(path, _picture(figure, kind, "#ffffff"))
+        found[value] = inline_svg(_picture(figure, "svg", "none").decode(), value)
+    return found
+
+
+def _picture(figure: Figure, kind: str, background: str) -> bytes:
+    metadata = dict.fromkeys(("Date", "Creator", "Type", "Format")) if kind == "svg" else {}
+    with io.BytesIO() as buffer:
+        figure.savefig(buffer, format=kind, dpi=200, facecolor=background, metadata=metadata)
+        return buffer.getvalue()
+
+
+def _worth(results: pd.DataFrame, value: Value, selection: Selection) -> float:
+    return selection.mean if value == "criterion" else accuracies(results, selection.trials).mean
+
+
+def inline_svg(text: str, name: str) -> Markup:
+    """The `<svg>` element alone, in the page's colours, its ids made unique within the page."""
+    text = text[text.index("<svg") :]
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
+    text = text.replace(INK, "currentColor").replace(MISSING, "var(--missing)").replace("*{", "svg *{")
+    label = f'<svg role="img" aria-label="Heatmap of the {name}; the table of trials has its values"'
+    return Markup(text.replace("<svg", label, 1))
+
+
+def _grid(results: pd.DataFrame) -> list[str]:
+    return list(dict.fromkeys((*LAMBDAS[1:], *varying(results))))
+
+
+def _trials(spec: RunSpec, results: pd.DataFrame, selection: Selection | None) -> Iterator[dict[str, Any]]:
+    """The trials, best criterion first, then those without one."""
+    table = results.assign(criterion=criterion_values(results, spec.criterion, spec.reference))
+    order = {"finished": 0, "failed": 1, "damaged": 2, "pending": 3}
+    table = table.assign(order=table["status"].map(order)).sort_values(["order", "criterion", "trial"])
+    for row in table.to_dict("records"):
+        warnings = row["warnings"] if isinstance(row["warnings"], tuple) else ()
+        reason = (row["reason"],) if isinstance(row["reason"], str) else ()
+        picked = selection is not None and row["trial"] in selection.trials
+        yield {"row": row, "picked": picked, "notes": "; ".join(map(str, (*reason, *warnings)))}
+
+
+def _provenance(results: pd.DataFrame) -> list[tuple[str, list[str]]]:
+    keys = [str(key) for key in results if str(key).startswith("provenance.") and key != "provenance.data"]
+    found = [(key.removeprefix("provenance."), _values(results[key].dropna())) for key in keys]
+    return [(key.replace("_", " "), values) for key, values in found if values]
+
+
+def _column(results: pd.DataFrame, key: str) -> "pd.Series[Any]":
+    return results[key] if key in results else pd.Series(index=results.index, dtype=object)
+
+
+def _values(column: "pd.Series[Any]") -> list[str]:
+    """A column's distinct values as text, numbers in order, text in order of appearance."""
+    distinct = list(dict.fromkeys(column.tolist()))
+    if all(isinstance(value, int | float) for value in distinct):
+        distinct.sort()
+    return [plain(value) for value in distinct]

@@ -1,0 +1,270 @@
+"""The run folder read into one table, one row per trial, and the schema of its records."""
+
+import itertools
+import json
+import math
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from mixem.config import Config, LossWeights
+from mixem.config_io import base_hash, config_hash, load_config, read_yaml, set_key, validate
+from mixem.errors import ConfigError, MixemError
+
+Hash = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Criterion = Literal["own", "contrastive", "reference"]
+
+TERMS = ("contrastive", "component_entropy", "instance", "push", "pull")
+"""The raw loss terms of the paper's section 3, summed over the two views."""
+CLUSTERINGS = ("mixem", "argmax", "kmeans")
+BASELINES = ("simclr_kmeans", "pixel_kmeans")
+METRICS = ("acc", "nmi", "ari", "clusters_used", "size_entropy")
+
+MOST_POINTS = 4096
+"""Grids of at most this many points are searched for the configuration of a trial that has not written it."""
+
+
+class Record(BaseModel):
+    """Base of everything read from a run folder: unknown keys are ignored, NaN is damage."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, coerce_numbers_to_str=True)
+
+
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+
+class RunSpec(Record):
+    """What a run set out to do: spec.yaml."""
+
+    name: str
+    dataset: str
+    criterion: Criterion = "reference"
+    reference: LossWeights = LossWeights()
+    axes: dict[str, Any] = {}
+    trials: tuple[Hash, ...]
+
+
+class Scores(Record):
+    """One clustering of the test split; acc, nmi and ari are None where there are no labels."""
+
+    acc: Share | None = None
+    nmi: float | None = None
+    ari: float | None = None
+    clusters_used: int | None = None
+    size_entropy: float | None = None
+
+
+class ValidationTerms(Record):
+    """The raw loss terms on the fixed validation images."""
+
+    contrastive: float
+    component_entropy: float
+    instance: float
+    push: float
+    pull: float
+
+
+class Provenance(Record, extra="allow"):
+    """Versions and hardware as text, and one line per data split."""
+
+    data: tuple[str, ...] = ()
+    __pydantic_extra__: dict[str, str | None]
+
+
+class TrialRecord(Record):
+    """A finished trial: trials/<hash>/result.json."""
+
+    trial: Hash
+    base: Hash
+    epochs: int
+    seconds: float
+    training: dict[str, float] = {}
+    validation: ValidationTerms
+    scores: dict[str, Scores]
+    warnings: tuple[str, ...] = ()
+    provenance: Provenance = Provenance()
+
+
+class FailedRecord(Record):
+    """A trial that stopped with an error: trials/<hash>/failed.json."""
+
+    trial: Hash
+    reason: str
+    epoch: int | None = None
+
+
+class BaseRecord(Record):
+    """A finished base encoder and the baselines on its features: base/<hash>/result.json."""
+
+    base: Hash
+    scores: dict[str, Scores]
+
+
+def load_spec(run: Path | str) -> RunSpec:
+    """The run's spec.yaml; without one, a spec of all its trial folders. Raises ConfigError for no run folder."""
+    run = Path(run)
+    if (run / "spec.yaml").exists():
+        return validate(RunSpec, read_yaml(run / "spec.yaml"), f"{run / 'spec.yaml'}")
+    if not (run / "trials").is_dir():
+        raise ConfigError(f"{run}: not a run folder; it has neither spec.yaml nor trials/")
+    trials = sorted(folder.name for folder in (run / "trials").iterdir() if folder.is_dir())
+    return validate(RunSpec, {"name": run.resolve().name, "dataset": "unknown", "trials": trials}, f"{run}")
+
+
+def load_results(run: Path | str) -> pd.DataFrame:
+    """One row per trial of the run, in plan order, with flat dotted columns.
+
+    `status` is finished, failed, pending or damaged; for the last, and for failed, `reason` says why. Trials
+    with the same `configuration` are equal in everything but the seed. Raises ConfigError for no run folder.
+    """
+    run = Path(run)
+    spec = load_spec(run)
+    trials = [_read_trial(run, trial) for trial in dict.fromkeys(spec.trials)]
+    planned = _planned(spec, trials)
+    bases: dict[str, dict[str, Any]] = {}
+    rows = [_row(run, trial, trial.config or planned.get(trial.name), bases) for trial in trials]
+    extra = sorted({key for row in rows for key in row} - set(COLUMNS))
+    table = pd.DataFrame(rows, columns=[*COLUMNS, *extra])
+    return table.astype(dict.fromkeys(("epochs", "seconds", *MEASURED), float))
+
+
+def write_tables(run: Path | str) -> tuple[Path, Path]:
+    """Write results.csv and results.parquet into the run folder. Raises ConfigError for no run folder."""
+    table, run = load_results(run), Path(run)
+    text = table.map(lambda value: "; ".join(map(str, value)) if isinstance(value, tuple) else value)
+    csv = write_file(run / "results.csv", text.to_csv(index=False).encode())
+    return csv, write_file(run / "results.parquet", table.to_parquet(None, engine="pyarrow", index=False))
+
+
+def write_file(path: Path, content: bytes) -> Path:
+    """Write all of the file or nothing: a reader sees the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)  # noqa: PTH105 - one name for the atomic step, easy to find and to test
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+@dataclass(frozen=True)
+class _Trial:
+    name: str
+    status: Literal["finished", "failed", "pending", "damaged"]
+    config: Config | None = None
+    record: TrialRecord | None = None
+    reason: str | None = None
+
+
+def _read_trial(run: Path, name: str) -> _Trial:
+    folder = run / "trials" / name
+    config = None
+    try:
+        if (folder / "config.yaml").exists():
+            config = load_config(folder / "config.yaml")
+        if (folder / "result.json").exists():
+            record = _read_record(TrialRecord, folder / "result.json", name)
+            if config is None:
+                raise ConfigError("config.yaml: missing")
+            return _Trial(name, "finished", config, record)
+        if (folder / "failed.json").exists():
+            failed = _read_record(FailedRecord, folder / "failed.json", name)
+            epoch = "" if failed.epoch is None else f" (epoch {failed.epoch})"
+            return _Trial(name, "failed", config, reason=one_line(failed.reason) + epoch)
+    except MixemError as error:
+        return _Trial(name, "damaged", config, reason=one_line(str(error).replace(f"{folder}/", "")))
+    return _Trial(name, "pending", config)
+
+
+def _read_record(model: type[AnyRecord], path: Path, name: str) -> AnyRecord:
+    """A record of the trial or base encoder `name`; raises ConfigError where it cannot be used."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path.name}: cannot be read ({error})") from None
+    record = validate(model, values, path.name)
+    owner = getattr(record, "trial", None) or getattr(record, "base", None)
+    if owner != name:
+        raise ConfigError(f"{path.name}: belongs to {owner}, not to {name}")
+    return record
+
+
+def _planned(spec: RunSpec, trials: list[_Trial]) -> dict[str, Config]:
+    """Configurations of trials that have not written theirs, found in the grid by their hashes."""
+    sample = next((trial.config for trial in trials if trial.config), None)
+    axes = [values for values in spec.axes.values() if isinstance(values, list)]
+    wanted = {trial.name for trial in trials if trial.config is None}
+    if not sample or not wanted or len(axes) < len(spec.axes) or math.prod(map(len, axes)) > MOST_POINTS:
+        return {}
+    found = {}
+    for point in itertools.product(*axes):
+        values = sample.model_dump(mode="json")
+        for key, value in zip(spec.axes, point, strict=True):
+            values = set_key(values, key, value)
+        try:
+            config = validate(Config, values)
+        except ConfigError:
+            continue
+        found[config_hash(config)] = config
+    return {name: found[name] for name in wanted & found.keys()}
+
+
+def _row(run: Path, trial: _Trial, config: Config | None, bases: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    row: dict[str, Any] = {"trial": trial.name, "status": trial.status, "reason": trial.reason}
+    if config:
+        row |= _flatten(config.model_dump())
+        row["configuration"] = config_hash(config.model_copy(update={"seed": 0}))
+        row["base"] = base_hash(config)
+    if trial.record:
+        row |= _flatten(trial.record.model_dump(exclude={"trial"}))
+    if base := row.get("base"):
+        if base not in bases:
+            bases[base] = _baselines(run, base)
+        row |= bases[base]
+    return row
+
+
+def _baselines(run: Path, base: str) -> dict[str, Any]:
+    path = run / "base" / base / "result.json"
+    if not path.exists():
+        return {}
+    try:
+        return _flatten({"baseline": _read_record(BaseRecord, path, base).model_dump()["scores"]})
+    except ConfigError as error:
+        return {"baseline.reason": one_line(error)}
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
+
+
+def one_line(text: object) -> str:
+    """`text` on one line of printable characters, at most 300 of them."""
+    line = " ".join(str(text).split())
+    line = "".join(character if character.isprintable() else "?" for character in line)
+    return line if len(line) <= 300 else line[:299] + "…"
+
+
+CONFIG_COLUMNS = tuple(_flatten(Config.model_validate({"data": {"name": "synthetic"}}).model_dump()))
+MEASURED = (
+    *(f"validation.{term}" for term in TERMS),
+    *(f"scores.{way}.{metric}" for way in CLUSTERINGS for metric in METRICS),
+    *(f"baseline.{way}.{metric}" for way in BASELINES for metric in METRICS),
+)
+COLUMNS = (
+    *("trial", "configuration", "base", "status", "reason", "epochs", "seconds", "warnings"),
+    *CONFIG_COLUMNS,
+    *MEASURED,
+)
+"""Columns that are always there; further terms and the provenance follow them."""

@@ -1,0 +1,133 @@
+"""ColorJitter, grayscale and Gaussian blur on a batch, with parameters of its own for every image.
+
+Names, formulas and clamping are torchvision's (`torchvision.transforms.v2.functional` on float images); torchvision
+takes one parameter per call, these take one per image. Images are (N, C, H, W) float32 in [0, 1]; parameters are
+(N,) or (N, k) tensors on the same device. Nothing here is a matrix product or a convolution, so that neither
+autocast nor TF32 rounds the images, and nothing waits for a GPU.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
+"""The operations of ColorJitter, as torchvision numbers them."""
+NO_OPERATION = -1
+"""Stands in the order of operations where an image takes none."""
+
+
+def color_jitter(images: Tensor, order: Tensor, factors: Tensor) -> Tensor:
+    """Brightness, contrast, saturation and hue of each image in that image's own order. May change `images`.
+
+    Every round is one batched blend, in which each image's operation is a choice of coefficients, and a hue shift
+    of the images whose turn it is. On gray images saturation and hue do nothing.
+
+    Args:
+        images: (N, 1 or 3, H, W) float32 in [0, 1].
+        order: (N, R) int64; column r holds what each image takes in round r: BRIGHTNESS, CONTRAST, SATURATION,
+            HUE or NO_OPERATION.
+        factors: (N, 4) float32; columns in the order of those names. The first three are >= 0, 1 leaves the image
+            as it is; hue is a part of the colour circle, in [-0.5, 0.5].
+    """
+    for operation in order.unbind(1):
+        images = _blend(images, operation, factors)
+        if images.shape[1] == 3:
+            images = apply_where(operation == HUE, adjust_hue, images, factors[:, HUE])
+    return images
+
+
+def _blend(images: Tensor, operation: Tensor, factors: Tensor) -> Tensor:
+    """Blend with black (brightness), the mean gray (contrast) or the gray image (saturation), as `operation` says.
+
+    All three are factor * image + (1 - factor) * other; images with another operation keep their bits.
+    """
+    gray = _luma(images)
+    blends = (operation >= BRIGHTNESS) & (operation <= SATURATION)
+    factor = factors.gather(1, operation.clamp(min=0)[:, None])[:, 0].masked_fill(~blends, 1)
+    other = _per_image((1 - factor) * (operation == CONTRAST)) * gray.mean((1, 2, 3), keepdim=True)
+    if images.shape[1] == 3:
+        other = torch.addcmul(other, gray, _per_image((1 - factor) * (operation == SATURATION)))
+    else:
+        factor = factor.masked_fill(operation == SATURATION, 1)
+    return torch.addcmul(other, images, _per_image(factor)).clamp_(0, 1)
+
+
+def adjust_hue(images: Tensor, factor: Tensor) -> Tensor:
+    """Turn the hue of (N, 3, H, W) images by `factor` (N,), in turns: RGB to hue, value and range, and back."""
+    red, green, blue = images.unbind(1)
+    low, high = images.amin(1), images.amax(1)
+    chroma = high - low
+    divisor = chroma.clamp(min=torch.finfo(images.dtype).tiny)  # gray pixels have no hue: any will do
+    sixths = torch.where(high == green, (blue - red) / divisor + 2, (red - green) / divisor + 4)
+    sixths = torch.where(high == red, (green - blue) / divisor, sixths)
+    hue = sixths.div_(6).add_(factor[:, None, None])
+    sixths = hue.sub_(hue.floor()).mul_(6)
+    shares = (
+        (sixths - 3).abs_().sub_(1),
+        2 - (sixths - 2).abs_(),
+        2 - (sixths - 4).abs_(),
+    )
+    return torch.stack([torch.addcmul(low, chroma, share.clamp_(0, 1)) for share in shares], 1)
+
+
+def rgb_to_grayscale(images: Tensor) -> Tensor:
+    """Gray images of the same shape as `images`, (N, 1 or 3, H, W)."""
+    return _luma(images).expand_as(images)
+
+
+def _luma(images: Tensor) -> Tensor:
+    """(N, 1, H, W): ITU-R 601 luma of RGB images; gray images as they are."""
+    if images.shape[1] == 1:
+        return images
+    red, green, blue = images.chunk(3, 1)
+    return red.mul(0.2989).add_(green, alpha=0.587).add_(blue, alpha=0.114)
+
+
+def gaussian_blur(images: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
+    """Blur (N, C, H, W) images with a kernel of `kernel_size` (odd) and a sigma (N,) > 0 in pixels; edges reflect."""
+    radius = kernel_size // 2
+    kernels = _gaussian_kernels(sigma, kernel_size)
+    padded = functional.pad(images, [radius] * 4, mode="reflect")
+    return _convolve(_convolve(padded, kernels, 2), kernels, 3)
+
+
+def _gaussian_kernels(sigma: Tensor, kernel_size: int) -> Tensor:
+    """torchvision's kernels, (N, kernel_size): softmax of -(x / sigma)^2, x up to (kernel_size - 1) / sqrt(8)."""
+    limit = (kernel_size - 1) / 8**0.5
+    x = torch.linspace(-limit, limit, kernel_size, device=sigma.device)
+    return (x / sigma[:, None]).square_().neg_().softmax(1)
+
+
+def _convolve(images: Tensor, kernels: Tensor, dim: int) -> Tensor:
+    """Convolve each image along `dim` with its own kernel, without padding."""
+    size = images.shape[dim] - kernels.shape[1] + 1
+    first, *others = kernels.unbind(1)
+    total = images.narrow(dim, 0, size) * _per_image(first)
+    for offset, weight in enumerate(others, 1):
+        total.addcmul_(images.narrow(dim, offset, size), _per_image(weight))
+    return total
+
+
+def apply_where(mask: Tensor, operation: Callable[..., Tensor], images: Tensor, *parameters: Tensor) -> Tensor:
+    """`operation(images, *parameters)` for the images in `mask` (N,) bool; the others keep their bits.
+
+    A CPU computes those images only, and writes into `images`. A GPU computes all and picks: to know how many there
+    are it would have to wait.
+    """
+    apply = _apply_to_some if images.device.type == "cpu" else _apply_to_all
+    return apply(mask, operation, images, *parameters)
+
+
+def _apply_to_some(mask: Tensor, operation: Callable[..., Tensor], images: Tensor, *parameters: Tensor) -> Tensor:
+    index = mask.nonzero()[:, 0]
+    return images.index_copy_(0, index, operation(images[index], *(values[index] for values in parameters)))
+
+
+def _apply_to_all(mask: Tensor, operation: Callable[..., Tensor], images: Tensor, *parameters: Tensor) -> Tensor:
+    return torch.where(_per_image(mask), operation(images, *parameters), images)
+
+
+def _per_image(values: Tensor) -> Tensor:
+    return values[:, None, None, None]

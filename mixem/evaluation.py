@@ -1,0 +1,153 @@
+"""Scores of a clustering (paper section 6). Labels enter here and nowhere else."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.metrics.cluster import contingency_matrix
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mixem.augment import normalise
+from mixem.config import Config
+from mixem.datasets import ImageSet
+from mixem.model import SimCLR
+from mixem.runtime import autocast, derive_seed, resolve_device, resolve_precision
+
+Labels = NDArray[np.int64]
+PIXEL_SIDE = 32
+"""K-means on pixels looks at images of at most this side; larger ones are averaged down to it."""
+
+
+class Scores(NamedTuple):
+    """Hungarian-matched accuracy, normalised mutual information (arithmetic mean), adjusted Rand index."""
+
+    acc: float
+    nmi: float
+    ari: float
+
+
+@dataclass(frozen=True)
+class ClusteringRecord:
+    """How one clustering scores (None without labels), and how evenly it uses its clusters."""
+
+    acc: float | None
+    nmi: float | None
+    ari: float | None
+    clusters_used: int
+    size_entropy: float
+
+    def as_dict(self) -> dict[str, float | int | None]:
+        """The plain values for a record."""
+        return asdict(self)
+
+
+class Embedding(NamedTuple):
+    """A split seen by a model: L2-normalised features (N, F) float32, and p (N, M) where it has a mixture."""
+
+    features: NDArray[np.float32]
+    p: NDArray[np.float32] | None
+
+
+def cluster_scores(labels: Labels, predicted: Labels) -> Scores:
+    """Compare true labels (N,) with cluster numbers (N,); numbering does not matter, nor does an unequal count."""
+    table = contingency_matrix(labels, predicted)
+    rows, columns = linear_sum_assignment(table, maximize=True)
+    return Scores(
+        acc=float(table[rows, columns].sum() / table.sum()),
+        nmi=float(normalized_mutual_info_score(labels, predicted)),
+        ari=float(adjusted_rand_score(labels, predicted)),
+    )
+
+
+def describe_clustering(labels: Labels | None, predicted: Labels) -> ClusteringRecord:
+    """Scores where there are labels; the number of non-empty clusters and the entropy (nats) of their sizes."""
+    scores = (None, None, None) if labels is None else cluster_scores(labels, predicted)
+    _, sizes = np.unique(predicted, return_counts=True)
+    shares = sizes / sizes.sum()
+    return ClusteringRecord(*scores, clusters_used=len(sizes), size_entropy=float(-(shares * np.log(shares)).sum()))
+
+
+@torch.no_grad()
+def embed(model: nn.Module, images: Tensor, config: Config, batch_size: int = 1024) -> Embedding:
+    """Features and mixing coefficients of uint8 images (N, C, H, W), without augmentation."""
+    device = resolve_device(config.runtime)
+    precision = resolve_precision(config.runtime, device)
+    model.eval().to(device)
+    features, coefficients = [], []
+    for batch in images.split(batch_size):
+        batch = batch.to(device)
+        pixels = normalise(batch, config.data) if config.evaluation.normalise else batch.float() / 255
+        with autocast(device, precision):
+            h = model.get_submodule("encoder")(pixels.contiguous(memory_format=torch.channels_last))
+            if not isinstance(model, SimCLR):
+                coefficients.append(model.get_submodule("mixing")(h).float().softmax(dim=1).cpu())
+        features.append(F.normalize(h.float(), dim=1).cpu())
+    return Embedding(torch.cat(features).numpy(), torch.cat(coefficients).numpy() if coefficients else None)
+
+
+def kmeans_from_components(features: NDArray[np.float32], p: NDArray[np.float32]) -> Labels:
+    """K-means started at the mean feature of each component's samples (argmax p), one run.
+
+    A component without samples has no mean and starts no cluster: fewer clusters are then found.
+    """
+    dominant = p.argmax(axis=1)
+    means = np.stack([features[dominant == component].mean(axis=0) for component in np.unique(dominant)])
+    labels: Labels = KMeans(len(means), init=means, n_init=1).fit_predict(features)
+    return labels
+
+
+def kmeans_random(features: NDArray[np.float32], clusters: int, restarts: int, seed: int) -> Labels:
+    """K-means, the best of `restarts` random starts (k-means++) by its own inertia."""
+    start = seed % 2**32
+    labels: Labels = KMeans(clusters, n_init=restarts, random_state=start).fit_predict(features)
+    return labels
+
+
+def cluster_mixture(embedding: Embedding, test: ImageSet, config: Config) -> dict[str, Labels]:
+    """`mixem` (K-means from the components), `kmeans` (random starts) and `argmax` cluster numbers (N,)."""
+    assert embedding.p is not None
+    seed = derive_seed(config.seed, "kmeans")
+    return {
+        "mixem": kmeans_from_components(embedding.features, embedding.p),
+        "kmeans": kmeans_random(embedding.features, config.model.components, config.evaluation.restarts, seed),
+        "argmax": embedding.p.argmax(axis=1),
+    }
+
+
+def score(clusterings: dict[str, Labels], test: ImageSet) -> dict[str, ClusteringRecord]:
+    """Describe each clustering of the test split."""
+    labels = None if test.labels is None else test.labels.numpy()
+    return {name: describe_clustering(labels, predicted) for name, predicted in clusterings.items()}
+
+
+def cluster_baselines(embedding: Embedding, test: ImageSet, config: Config) -> dict[str, Labels]:
+    """`simclr_kmeans` (stage 1's features) and `pixel_kmeans`, as many clusters as there are classes."""
+    clusters = len(test.class_names) or config.model.components
+    pixels = test.images.float() / 255
+    if max(pixels.shape[2:]) > PIXEL_SIDE:
+        pixels = F.adaptive_avg_pool2d(pixels, PIXEL_SIDE)
+    seed = derive_seed(config.seed, "kmeans")
+    restarts = config.evaluation.restarts
+    return {
+        "simclr_kmeans": kmeans_random(embedding.features, clusters, restarts, seed),
+        "pixel_kmeans": kmeans_random(pixels.flatten(1).numpy(), clusters, restarts, seed),
+    }
+
+
+def collapse_warnings(scores: dict[str, ClusteringRecord], components: int) -> list[str]:
+    """A line for each clustering that leaves clusters empty or puts nearly everything into a few."""
+    warnings = []
+    for name, record in scores.items():
+        if record.clusters_used < components:
+            warnings.append(f"{name}: only {record.clusters_used} of {components} clusters are used")
+        elif record.size_entropy < 0.5 * math.log(components):
+            most = f"{record.size_entropy:.2f} of at most {math.log(components):.2f} nats"
+            warnings.append(f"{name}: cluster sizes are very uneven (entropy {most})")
+    return warnings

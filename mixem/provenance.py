@@ -1,0 +1,57 @@
+"""What a result was computed with: versions, hardware, data, code revision."""
+
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mixem import __version__
+from mixem.config import Config
+from mixem.datasets import Dataset, describe
+from mixem.runtime import hardware_name, resolve_device, resolve_precision
+
+PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "ray", "optuna")
+
+
+def provenance(config: Config, dataset: Dataset) -> dict[str, Any]:
+    """Plain values for a record; holds no path, user or host name."""
+    device = resolve_device(config.runtime)
+    return {
+        "mixem": __version__,
+        "git": git_revision(),
+        "python": platform.python_version(),
+        **{package.replace("-", "_"): found for package in PACKAGES if (found := _version(package))},
+        "device": device.type,
+        "hardware": hardware_name(device),
+        "precision": resolve_precision(config.runtime, device),
+        "threads": torch.get_num_threads(),
+        "data_checksum": dataset.checksum(),
+        "data": describe(dataset, config),
+    }
+
+
+def git_revision() -> str | None:
+    """The revision of the checkout this package runs from, `+` appended if it is modified; None elsewhere."""
+    folder = Path(__file__).resolve().parent.parent
+    if not (folder / ".git").exists():
+        return None
+    try:
+        revision = _git(folder, "rev-parse", "--short=12", "HEAD")
+        return revision + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

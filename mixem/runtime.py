@@ -1,0 +1,89 @@
+"""Where the numbers are computed: device, precision, threads, seeds, allocator."""
+
+import ctypes
+import hashlib
+import os
+import platform
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from mixem.config import RuntimeConfig
+from mixem.errors import ConfigError
+
+Precision = Literal["fp32", "bf16"]
+
+
+def resolve_device(runtime: RuntimeConfig) -> torch.device:
+    """The device to use; raises ConfigError when CUDA is asked for and absent."""
+    if runtime.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("runtime.device: 'cuda' is not allowed here; torch sees no CUDA device (auto, cpu)")
+    if runtime.device == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda")
+
+
+def resolve_precision(runtime: RuntimeConfig, device: torch.device) -> Precision:
+    """bf16 where asked for, or where `auto` finds hardware that multiplies bfloat16 natively."""
+    if runtime.precision != "auto":
+        return runtime.precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
+    return "bf16" if "avx512_bf16" in _cpu_flags() or "amx_bf16" in _cpu_flags() else "fp32"
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
+    """bfloat16 autocast for the forward pass, or nothing."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def derive_seed(*parts: int | str) -> int:
+    """A 63-bit seed from names and numbers, the same on every machine.
+
+    Every random draw is seeded by what it is for (run seed, stage, epoch), never by what was drawn before: a
+    resumed run equals an uninterrupted one, and trials of one seed see the same batches and augmentations.
+    """
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+def generator(device: torch.device, *parts: int | str) -> torch.Generator:
+    """A generator on `device`, seeded by `derive_seed(*parts)`."""
+    return torch.Generator(device).manual_seed(derive_seed(*parts))
+
+
+def set_threads(threads: int) -> int:
+    """Use `threads` CPU threads (0: one a core) for torch; returns the number in use."""
+    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    return torch.get_num_threads()
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep large freed blocks instead of handing them back: each step reuses last step's pages."""
+    if platform.libc_ver()[0] != "glibc":
+        return
+    m_trim_threshold, m_mmap_threshold, limit = -1, -3, 1 << 30
+    libc = ctypes.CDLL(None)
+    libc.mallopt(m_mmap_threshold, limit)
+    libc.mallopt(m_trim_threshold, limit)
+
+
+def hardware_name(device: torch.device) -> str:
+    """The GPU's or the processor's name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    for line in _cpu_info():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _cpu_flags() -> set[str]:
+    return {flag for line in _cpu_info() if line.startswith("flags") for flag in line.split()}
+
+
+def _cpu_info() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []

@@ -1,0 +1,192 @@
+"""Both training stages in one loop: SimCLR pre-training and MIX'EM (paper sections 3 and 5)."""
+
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mixem.augment import SimCLRAugment
+from mixem.checkpoint import load_tensors, save_tensors
+from mixem.config import Config, StageConfig
+from mixem.datasets import ImageSet, StageSplit
+from mixem.errors import CheckpointError, DivergenceError
+from mixem.losses import LossTerms, WeightTensors, loss_terms, nt_xent
+from mixem.model import build, transfer_encoder
+from mixem.runtime import Precision, autocast, derive_seed, generator, resolve_device, resolve_precision
+
+Stage = Literal["pretrain", "train"]
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one epoch gave: its number (from 1), its seconds, and the mean of every raw loss term."""
+
+    epoch: int
+    seconds: float
+    learning_rate: float
+    training: dict[str, float]
+    validation: dict[str, float] | None
+
+    def row(self) -> dict[str, float]:
+        """One flat row of metrics.csv: `train_<term>` and, where it was measured, `validation_<term>`."""
+        row = {"epoch": self.epoch, "seconds": round(self.seconds, 4), "learning_rate": self.learning_rate}
+        row |= {f"train_{term}": value for term, value in self.training.items()}
+        return row | {f"validation_{term}": value for term, value in (self.validation or {}).items()}
+
+
+def learning_rate(stage: StageConfig, epoch: int) -> float:
+    """The rate of `epoch` (from 0): full for `hold_epochs`, then one cosine step an epoch with T_max = epochs."""
+    steps = max(0, epoch - stage.hold_epochs)
+    return stage.learning_rate * 0.5 * (1 + math.cos(math.pi * steps / stage.epochs))
+
+
+class Training:
+    """One stage of one configuration: a model, its optimiser, and the epochs done so far.
+
+    `run_epoch` trains the next epoch; `save` and `load` make it resumable. Batches, augmentations and initial
+    weights depend on the seed, the stage and the epoch alone, so on a CPU a resumed run equals an uninterrupted
+    one bit for bit, and trials that differ in their loss weights see the same batches.
+    """
+
+    def __init__(self, stage: Stage, config: Config, split: StageSplit, base: dict[str, Tensor] | None = None) -> None:
+        """`base`: stage 1's weights, needed by (and only by) `train`. Raises CheckpointError if they do not fit."""
+        self.stage: Stage = stage
+        self.config = config
+        self.settings: StageConfig = getattr(config, stage)
+        self.device = resolve_device(config.runtime)
+        self.precision: Precision = resolve_precision(config.runtime, self.device)
+        self.epochs_done = 0
+        self.augment = SimCLRAugment(config)
+        self.weights = WeightTensors.of(config.loss, self.device)
+        self.images = split.training.images.to(self.device)
+        self.validation_images = _first(split.validation, config.validation.images).images.to(self.device)
+
+        model = build(stage, config.model, config.data.channels, derive_seed(config.seed, stage, "weights"))
+        if stage == "train":
+            if base is None:
+                raise CheckpointError("stage 2 starts from a base encoder; none was given")
+            transfer_encoder(model, base)
+        self.model = model.to(self.device)
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(),
+            lr=self.settings.learning_rate,
+            weight_decay=self.settings.weight_decay,
+            fused=True,
+        )
+
+    @property
+    def finished(self) -> bool:
+        """Whether every epoch is done."""
+        return self.epochs_done >= self.settings.epochs
+
+    def run_epoch(self) -> EpochRecord:
+        """Train the next epoch and measure it. Raises DivergenceError when a term is NaN or infinite."""
+        started = time.perf_counter()
+        rate = learning_rate(self.settings, self.epochs_done)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        training = self._train_epoch()
+        self.epochs_done += 1
+        self._check(training, "training")
+        validation = None
+        if self.finished or self.epochs_done % self.config.validation.every == 0:
+            validation = self.validate()
+            self._check(validation, "validation")
+        return EpochRecord(self.epochs_done, time.perf_counter() - started, rate, training, validation)
+
+    def _train_epoch(self) -> dict[str, float]:
+        self.model.train()
+        random = generator(self.device, self.config.seed, self.stage, "epoch", self.epochs_done)
+        batch = self.settings.batch_size
+        order = torch.randperm(len(self.images), generator=random, device=self.device)
+        sums: Tensor | None = None
+        steps = len(order) // batch
+        for step in range(steps):
+            terms = self._terms(self.images[order[step * batch : (step + 1) * batch]], random)
+            self.optimizer.zero_grad(set_to_none=True)
+            terms.total(self.weights).backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            values = torch.stack(terms).detach()
+            sums = values if sums is None else sums + values
+        assert sums is not None
+        return self._named(sums / steps)
+
+    def _terms(self, images: Tensor, random: torch.Generator) -> LossTerms:
+        """The raw loss terms of one batch of uint8 images, seen in two random views."""
+        views = self.augment(torch.cat((images, images)), random).contiguous(memory_format=torch.channels_last)
+        with autocast(self.device, self.precision):
+            output = self.model(views)
+        temperature = self.config.loss.temperature
+        if self.stage == "pretrain":
+            z_a, z_b = output.float().chunk(2)
+            zero = torch.zeros((), device=self.device)
+            return LossTerms(nt_xent(z_a, z_b, temperature), zero, zero, zero, zero)
+        (logits_a, logits_b), (embeddings_a, embeddings_b) = (part.chunk(2) for part in output)
+        return loss_terms(
+            logits_a, embeddings_a, logits_b, embeddings_b, temperature=temperature, instance=self.config.loss.instance
+        )
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Mean raw terms on the fixed validation images under fixed augmentations, by sample (paper section 7).
+
+        The images, their order, their batches and the seeds of the draws are the same for every trial, whatever its
+        seed. Batch norm uses its running statistics.
+        """
+        self.model.eval()
+        settings = self.config.validation
+        batches = self.validation_images.split(settings.batch_size)
+        if len(batches) > 1 and len(batches[-1]) < 2:
+            batches = batches[:-1]  # a single image has no negatives
+        sums = torch.zeros(len(LossTerms._fields), device=self.device)
+        for draw in range(settings.draws):
+            random = generator(self.device, "validation", draw)
+            for batch in batches:
+                sums += torch.stack(self._terms(batch, random)) * len(batch)
+        return self._named(sums / (settings.draws * sum(map(len, batches))))
+
+    def _named(self, values: Tensor) -> dict[str, float]:
+        named = dict(zip(LossTerms._fields, values.tolist(), strict=True))
+        return {"contrastive": named["contrastive"]} if self.stage == "pretrain" else named
+
+    def _check(self, terms: dict[str, float], where: str) -> None:
+        for term, value in terms.items():
+            if not math.isfinite(value):
+                raise DivergenceError(f"{where} term {term} became {value} in epoch {self.epochs_done} of {self.stage}")
+
+    def save(self, path: Path, history: list[dict[str, float]]) -> None:
+        """Write everything a later `load` needs to go on, and the epochs' rows so far, atomically."""
+        tensors = {f"model.{key}": value for key, value in self.model.state_dict().items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items()}
+        metadata = {"stage": self.stage, "epochs_done": str(self.epochs_done), "history": json.dumps(history)}
+        save_tensors(path, tensors, metadata)
+
+    def load(self, path: Path) -> list[dict[str, float]]:
+        """Go on from `save`; returns the rows so far. Raises CheckpointError when the file does not fit."""
+        tensors, metadata = load_tensors(path)
+        if metadata.get("stage") != self.stage:
+            raise CheckpointError(f"{path}: state of stage {metadata.get('stage')!r}, not {self.stage!r}")
+        model = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
+        states: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            if key.startswith("optimizer."):
+                _, index, name = key.split(".", 2)
+                states.setdefault(int(index), {})[name] = value
+        try:
+            self.model.load_state_dict(model)
+            self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": states})
+        except (RuntimeError, ValueError) as error:
+            raise CheckpointError(f"{path}: does not fit the model ({str(error).splitlines()[0]})") from None
+        self.epochs_done = int(metadata["epochs_done"])
+        history: list[dict[str, float]] = json.loads(metadata["history"])
+        return history
+
+
+def _first(images: ImageSet, count: int) -> ImageSet:
+    return images.subset(torch.arange(min(count, len(images))))

@@ -1,0 +1,149 @@
+"""What a sweep shows while it runs: one live table on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+PLAIN_SECONDS = 15.0
+"""Time between two plain lines when nothing ends."""
+
+
+class Progress(Callback):
+    """Counts trials and shows the running ones; hears of them from Tune.
+
+    `total`: jobs of this stage; `already`: jobs that were finished before; `labels`: what to call each job;
+    `on_error`: told of jobs that Tune gave up, with the reason.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        title: str,
+        labels: dict[str, str],
+        epochs: int,
+        slots: int,
+        already: int,
+        on_error: Callable[[str, str], None],
+    ) -> None:
+        self.console, self.title, self.labels, self.epochs = console, title, labels, epochs
+        self.slots, self.already, self.on_error = max(1, slots), already, on_error
+        self.done = self.failed = 0
+        self.running: dict[str, dict[str, Any]] = {}
+        self.epoch_seconds: list[float] = []
+        self.started = self._last_line = time.monotonic()
+        self.live = (
+            Live(console=console, refresh_per_second=4, get_renderable=self.table) if console.is_terminal else None
+        )
+
+    def __enter__(self) -> "Progress":
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.live:
+            self.live.stop()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks; a terminal is not picklable, and nothing here needs to be restored."""
+        return {}
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A job begins, or begins again."""
+        self.running[trial.config["job"]["name"]] = {}
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """An epoch of a job is over."""
+        name = trial.config["job"]["name"]
+        if "epoch" in result:
+            self.running[name] = result
+            self.epoch_seconds.append(result["seconds"])
+        if result.get("done"):
+            self.running.pop(name, None)
+            if result.get("failed"):
+                self.failed += 1
+            else:
+                self.done += 1
+            self.line(
+                f"{name} {'failed' if result.get('failed') else 'finished'}  {self.labels[name]}  {_losses(result)}"
+            )
+        elif time.monotonic() - self._last_line >= PLAIN_SECONDS:
+            self.line(
+                ", ".join(f"{job} epoch {row.get('epoch', 0)}/{self.epochs}" for job, row in self.running.items())
+            )
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Tune gave a job up."""
+        name = trial.config["job"]["name"]
+        self.running.pop(name, None)
+        self.failed += 1
+        self.on_error(name, _reason(trial))
+        self.line(f"{name} failed  {self.labels[name]}")
+
+    def line(self, text: str) -> None:
+        """A plain line, where there is no live table."""
+        if self.live is None:
+            self._last_line = time.monotonic()
+            self.console.print(f"{self.summary()}  |  {text}", highlight=False, soft_wrap=True)
+
+    def summary(self) -> str:
+        """The counts and the time to go in one line."""
+        waiting = len(self.labels) - self.done - self.failed - len(self.running)
+        counts = (
+            f"{self.done + self.already} done, {len(self.running)} running, {self.failed} failed, {waiting} waiting"
+        )
+        return f"{self.title}: {counts}, {_clock(time.monotonic() - self.started)} elapsed, {self.to_go()} to go"
+
+    def to_go(self) -> str:
+        """Time to go, from the mean seconds of an epoch and the jobs that run at a time."""
+        if not self.epoch_seconds:
+            return "?"
+        ahead = (len(self.labels) - self.done - self.failed) * self.epochs
+        ahead -= sum(int(row.get("epoch", 0)) for row in self.running.values())
+        mean = sum(self.epoch_seconds) / len(self.epoch_seconds)
+        return _clock(ahead * mean / min(self.slots, max(1, len(self.labels) - self.done - self.failed)))
+
+    def table(self) -> Table:
+        """The live table: a row for each running job."""
+        table = Table(title=self.summary(), title_justify="left", title_style="bold", expand=False)
+        for heading in ("trial", "settings", "epoch", "train: contrastive", "validation: contrastive", "instance"):
+            table.add_column(heading, justify="left" if heading in ("trial", "settings") else "right")
+        for name, row in self.running.items():
+            table.add_row(
+                name,
+                self.labels[name],
+                f"{row.get('epoch', 0)}/{self.epochs}",
+                *(
+                    _number(row.get(key))
+                    for key in ("train_contrastive", "validation_contrastive", "validation_instance")
+                ),
+            )
+        return table
+
+
+def _losses(row: dict[str, Any]) -> str:
+    value = row.get("validation_contrastive")
+    return f"validation contrastive {_number(value)}" if value is not None else ""
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _reason(trial: Trial) -> str:
+    trace = str(trial.get_error() or "").strip().splitlines()
+    return trace[-1].strip() if trace else "the worker died"

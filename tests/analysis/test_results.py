@@ -1,0 +1,192 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis import load_results
+from analysis.results import load_spec, one_line, write_file, write_tables
+from mixem.errors import ConfigError
+from tests.analysis.conftest import RunBuilder
+
+
+def by_trial(run: RunBuilder) -> pd.DataFrame:
+    return load_results(run.path).set_index("trial")
+
+
+def test_import_loads_neither_torch_nor_ray() -> None:
+    code = (
+        "import sys, analysis, analysis.report, analysis.export; "
+        "print([m for m in ('torch', 'ray', 'optuna', 'matplotlib.pyplot') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_one_row_per_planned_trial_in_plan_order(run: RunBuilder) -> None:
+    run.finish_all()
+    table = load_results(str(run.path))
+    assert list(table["trial"]) == list(run.configs)
+    assert set(table["status"]) == {"finished"}
+    row = table.set_index("trial").loc[run.trial(lambda2=0.01, lambda3=0.1, lambda4=0.05)]
+    assert (row["loss.lambda2"], row["loss.lambda3"], row["loss.lambda4"]) == (0.01, 0.1, 0.05)
+    assert row["data.name"] == "fashion_mnist"
+    assert row["data.mean"] == (0.286,)
+    assert row["baseline.simclr_kmeans.acc"] == 0.645
+    assert row["baseline.pixel_kmeans.acc"] == 0.475
+    assert row["seconds"] == 321.5
+    assert row["provenance.precision"] == "fp32"
+
+
+def test_statuses(run: RunBuilder) -> None:
+    done, failed, started, *_ = run.configs
+    run.finish(done)
+    run.fail(failed, "push became\nNaN")
+    run.start(started)
+    table = by_trial(run)
+    assert table["status"].value_counts().to_dict() == {"finished": 1, "failed": 1, "pending": 25}
+    assert table.at[failed, "reason"] == "push became NaN (epoch 7)"
+
+
+def test_a_trial_that_has_not_started_is_found_in_the_grid(run: RunBuilder) -> None:
+    run.start(next(iter(run.configs)))
+    table = by_trial(run)
+    for name, config in run.configs.items():
+        assert table.at[name, "loss.lambda3"] == config.loss.lambda3
+    assert table["configuration"].nunique() == 27
+
+
+def test_trials_equal_but_for_the_seed_share_a_configuration(small: RunBuilder) -> None:
+    small.finish_all()
+    table = load_results(small.path)
+    assert (table.groupby("configuration")["seed"].apply(list).map(sorted).map(tuple) == (0, 1)).all()
+    assert table["base"].nunique() == 2
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "reason"),
+    [
+        ("result.json", "{", "result.json: cannot be read"),
+        ("result.json", "[]", "a mapping"),
+        ("result.json", "{}", "validation: missing"),
+        ("result.json", b"\xff\xfe\x00", "result.json: cannot be read"),
+        ("failed.json", "{", "failed.json: cannot be read"),
+        ("config.yaml", "loss: [", "config.yaml: not valid YAML"),
+        ("config.yaml", "loss: {lambda9: 1}", "lambda9"),
+    ],
+)
+def test_a_damaged_record_is_shown_and_stops_nothing(
+    run: RunBuilder, file: str, content: str | bytes, reason: str
+) -> None:
+    run.finish_all()
+    trial = list(run.configs)[3]
+    folder = run.path / "trials" / trial
+    if file == "failed.json":
+        (folder / "result.json").unlink()
+    (folder / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+    table = by_trial(run)
+    assert table.at[trial, "status"] == "damaged"
+    assert reason in table.at[trial, "reason"]
+    assert str(run.path) not in table.at[trial, "reason"]
+    assert (table["status"] == "finished").sum() == 26
+    assert table.at[trial, "configuration"] == table.at[trial, "configuration"]  # known from the grid
+
+
+def test_nan_in_a_validation_term_and_a_foreign_record_are_damage(run: RunBuilder) -> None:
+    first, second, third, *_ = run.configs
+    run.finish(first, validation={"push": float("nan")})
+    run.finish(second, trial=first)
+    (run.finish(third) / "config.yaml").unlink()
+    table = by_trial(run)
+    assert list(table["status"][:3]) == ["damaged"] * 3
+    assert "validation.push" in table.at[first, "reason"]
+    assert "belongs to" in table.at[second, "reason"]
+    assert "config.yaml" in table.at[third, "reason"]
+
+
+def test_damaged_or_absent_base_record_leaves_the_trial_finished(run: RunBuilder) -> None:
+    run.finish_all()
+    (record,) = run.path.glob("base/*/result.json")
+    record.write_text("{")
+    table = load_results(run.path)
+    assert set(table["status"]) == {"finished"}
+    assert table["baseline.simclr_kmeans.acc"].isna().all()
+    assert table["baseline.reason"].str.contains("cannot be read").all()
+    record.unlink()
+    assert load_results(run.path)["baseline.simclr_kmeans.acc"].isna().all()
+
+
+def test_without_spec_all_trial_folders(run: RunBuilder) -> None:
+    run.finish_all()
+    (run.path / "spec.yaml").unlink()
+    assert sorted(run.configs) == list(load_results(run.path)["trial"])
+    assert load_spec(run.path).criterion == "reference"
+
+
+def test_only_the_trials_of_the_current_sweep(run: RunBuilder) -> None:
+    run.finish_all()
+    kept = list(run.configs)[:4]
+    run.spec(trials=[*kept, kept[0]])
+    assert list(load_results(run.path)["trial"]) == kept
+
+
+def test_errors_of_one_line(run: RunBuilder, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not a run folder"):
+        load_results(tmp_path / "absent")
+    run.spec(trials=["../../etc"])
+    with pytest.raises(ConfigError, match="trials") as error:
+        load_results(run.path)
+    assert "\n" not in str(error.value)
+    run.spec(trials=[], criterion="accuracy")
+    with pytest.raises(ConfigError, match="criterion: 'accuracy' is not allowed"):
+        load_results(run.path)
+
+
+def test_tables_read_back(run: RunBuilder) -> None:
+    run.finish_all(skip=tuple(run.configs)[:2])
+    run.finish(list(run.configs)[2], warnings=("only 7 clusters", "low entropy"))
+    csv, parquet = write_tables(run.path)
+    table = load_results(run.path)
+    assert csv == run.path / "results.csv"
+    read = pd.read_csv(csv)
+    assert list(read.columns) == list(table.columns)
+    assert read.at[2, "warnings"] == "only 7 clusters; low entropy"
+    back = pd.read_parquet(parquet)
+    pd.testing.assert_series_equal(back["scores.mixem.acc"], table["scores.mixem.acc"])
+    assert list(back["trial"]) == list(run.configs)
+
+
+def test_tables_of_a_run_without_any_result(run: RunBuilder) -> None:
+    write_tables(run.path)
+    assert len(pd.read_parquet(run.path / "results.parquet")) == 27
+
+
+def test_provenance_of_mixed_types_becomes_text(run: RunBuilder) -> None:
+    first, second, *_ = run.configs
+    run.finish(first, provenance={"threads": 2, "git": None, "data": ["a"]})
+    run.finish(second, provenance={"threads": "two", "git": "abc", "ray": 2.6, "data": []})
+    write_tables(run.path)
+    assert list(by_trial(run)["provenance.threads"][:2]) == ["2", "two"]
+
+
+def test_write_file_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_file(tmp_path / "folder" / "file.txt", b"old")
+
+    def broken(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", broken)
+    with pytest.raises(OSError, match="disk full"):
+        write_file(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_one_line() -> None:
+    assert one_line("a\n b\u2028c\x00d") == "a b c?d"
+    assert len(one_line("x" * 999)) == 300
+
+

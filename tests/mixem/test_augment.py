@@ -1,0 +1,380 @@
+"""The batched augmentation against torchvision: the same pixels from the same parameters, the same distributions."""
+
+import math
+from itertools import permutations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chisquare, ks_2samp, kstest
+from torch import Tensor
+from torchvision.transforms import RandomResizedCrop
+from torchvision.transforms.v2 import functional as tv
+
+from mixem import color
+from mixem.augment import AugmentParameters, SimCLRAugment, normalise, resized_crop
+from mixem.color import BRIGHTNESS, CONTRAST, HUE, NO_OPERATION, SATURATION
+from mixem.config import AugmentConfig, Config, DataConfig
+from mixem.errors import ConfigError
+
+OFF = {"scale": (1, 1), "flip": 0, "jitter_p": 0, "grayscale": 0, "blur": 0}
+ONLY = {
+    "crop": {"scale": (0.08, 1)},
+    "flip": {"flip": 0.5},
+    "brightness": {"jitter_p": 0.8, "jitter": (0.8, 0, 0, 0)},
+    "contrast": {"jitter_p": 0.8, "jitter": (0, 0.8, 0, 0)},
+    "saturation": {"jitter_p": 0.8, "jitter": (0, 0, 0.8, 0)},
+    "hue": {"jitter_p": 0.8, "jitter": (0, 0, 0, 0.5)},
+    "jitter": {"jitter_p": 1, "jitter": (1.5, 1.5, 1.5, 0.5)},
+    "grayscale": {"grayscale": 0.5},
+    "blur 3": {"blur": 0.5, "blur_kernel": 3},
+    "blur 9": {"blur": 1, "blur_kernel": 9, "blur_sigma": (0.1, 5)},
+    "blur 1": {"blur": 1, "blur_kernel": 1},
+}
+
+
+def make_config(channels: int = 3, size: int = 20, **augment: object) -> Config:
+    data = DataConfig(
+        name="synthetic", channels=channels, image_size=size, mean=(0.4, 0.5, 0.6)[:channels], std=(0.5,) * channels
+    )
+    return Config(data=data, augment=AugmentConfig(**augment))
+
+
+def make_images(n: int = 40, channels: int = 3, size: tuple[int, int] = (20, 20), seed: int = 1) -> Tensor:
+    """Noise, with flat, gray, black and white images among it: the corner cases of the colour operations."""
+    images = torch.randint(0, 256, (n, channels, *size), generator=seeded(seed), dtype=torch.uint8)
+    images[0], images[1] = 0, 255
+    images[2] = images[2, :1]
+    images[3] = images[3, :, :1, :1]
+    return images
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def torchvision_view(image: Tensor, p: AugmentParameters, k: int, config: Config) -> Tensor:
+    """Image k's view, by torchvision's functional operations one after the other."""
+    size, kernel = config.data.image_size, config.augment.blur_kernel
+    image = tv.to_dtype(image, torch.float32, scale=True)
+    image = tv.resized_crop(image, *p.boxes[k].tolist(), [size, size], antialias=False)
+    if p.flip is not None and p.flip[k]:
+        image = tv.horizontal_flip(image)
+    operations = (tv.adjust_brightness, tv.adjust_contrast, tv.adjust_saturation, tv.adjust_hue)
+    for operation in p.order[k].tolist():
+        if operation != NO_OPERATION:
+            image = operations[operation](image, p.factors[k, operation].item())
+    if p.gray is not None and p.gray[k]:
+        image = tv.rgb_to_grayscale(image, num_output_channels=image.shape[0])
+    if p.sigma is not None and p.sigma[k] > 0:
+        image = tv.gaussian_blur(image, [kernel, kernel], [p.sigma[k].item()] * 2)
+    return tv.normalize(image, config.data.mean, config.data.std)
+
+
+def assert_as_torchvision(images: Tensor, parameters: AugmentParameters, config: Config) -> None:
+    ours = SimCLRAugment(config).apply(images, parameters)
+    theirs = torch.stack([torchvision_view(image, parameters, k, config) for k, image in enumerate(images)])
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-5)
+
+
+# Pixels
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("only", ONLY)
+def test_each_operation_equals_torchvisions(only: str, channels: int) -> None:
+    config = make_config(channels, **OFF | ONLY[only])
+    parameters = SimCLRAugment(config).draw(40, (20, 20), seeded())
+    assert_as_torchvision(make_images(channels=channels), parameters, config)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(20, 20), (28, 45), (50, 21), (9, 13)], ids=str)
+def test_the_whole_pipeline_equals_torchvisions(size: tuple[int, int], channels: int) -> None:
+    config = make_config(channels, size=20, blur_kernel=5)
+    parameters = SimCLRAugment(config).draw(40, size, seeded(2))
+    assert_as_torchvision(make_images(channels=channels, size=size), parameters, config)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    order=st.permutations(range(4)),
+    factors=st.tuples(*[st.floats(0, 3)] * 3, st.floats(-0.5, 0.5)),
+    sigma=st.floats(0.05, 10),
+    box=st.tuples(*[st.integers(1, 24)] * 2),
+)
+def test_any_parameters_give_torchvisions_pixels(seed, order, factors, sigma, box) -> None:
+    config = make_config(size=12)
+    height, width = box
+    parameters = AugmentParameters(
+        boxes=torch.tensor([[(24 - height) // 2, 24 - width, height, width]] * 4),
+        flip=torch.tensor([True, False] * 2),
+        order=torch.tensor([list(order)] * 4),
+        factors=torch.tensor([factors] * 4),
+        gray=torch.tensor([False, False, True, False]),
+        sigma=torch.tensor([0.0, sigma, sigma, 0.0]),
+    )
+    assert_as_torchvision(make_images(4, size=(24, 24), seed=seed), parameters, config)
+
+
+def test_all_24_orders_of_the_jitter_equal_torchvisions() -> None:
+    config = make_config(**OFF | ONLY["jitter"])
+    orders = torch.tensor(list(permutations((BRIGHTNESS, CONTRAST, SATURATION, HUE))))
+    drawn = SimCLRAugment(config).draw(24, (20, 20), seeded(3))
+    parameters = AugmentParameters(drawn.boxes, None, orders, drawn.factors, None, None)
+    assert_as_torchvision(make_images(24), parameters, config)
+
+
+def test_every_crop_stays_inside_its_box() -> None:
+    """The box is black and all around it white: no white may leak in through the interpolation."""
+    images = torch.ones(3, 1, 16, 16)
+    boxes = torch.tensor([[3, 4, 5, 6], [0, 0, 1, 1], [15, 0, 1, 16]])
+    for image, (top, left, height, width) in zip(images, boxes.tolist(), strict=True):
+        image[:, top : top + height, left : left + width] = 0
+    assert resized_crop(images, boxes, None, 32).abs().max() < 1e-5
+
+
+def test_a_crop_no_larger_than_the_view_needs_no_antialiasing() -> None:
+    config = make_config(**OFF | ONLY["crop"])
+    images = make_images() / 255
+    boxes = SimCLRAugment(config).draw(40, (20, 20), seeded()).boxes
+    theirs = [tv.resized_crop(x, *box, [20, 20], antialias=True) for x, box in zip(images, boxes.tolist(), strict=True)]
+    torch.testing.assert_close(resized_crop(images, boxes, None, 20), torch.stack(theirs), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_everything_switched_off_is_plain_normalisation(channels: int) -> None:
+    config = make_config(channels, **OFF)
+    images = make_images(channels=channels)
+    views = SimCLRAugment(config)(images, seeded())
+    torch.testing.assert_close(views, normalise(images, config.data), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_normalise_equals_torchvisions(channels: int) -> None:
+    data = make_config(channels).data
+    images = make_images(channels=channels)
+    before = images.clone()
+    theirs = tv.normalize(tv.to_dtype(images, torch.float32, scale=True), data.mean, data.std)
+    torch.testing.assert_close(normalise(images, data), theirs)
+    assert torch.equal(images, before)
+
+
+def test_colours_stay_within_the_unit_range() -> None:
+    parameters = SimCLRAugment(make_config(jitter=(3, 3, 3, 0.5), jitter_p=1)).draw(40, (20, 20), seeded())
+    views = color.color_jitter(make_images() / 255, parameters.order, parameters.factors)
+    assert views.min() >= 0
+    assert views.max() <= 1
+
+
+# Independence and determinism
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
+    augment, images = SimCLRAugment(make_config()), make_images()
+    first = augment(images, seeded(5))
+    assert torch.equal(first, augment(images, seeded(5)))
+    assert not torch.equal(first, augment(images, seeded(6)))
+
+
+def test_the_generator_moves_on_and_the_global_one_is_not_touched() -> None:
+    augment, images, generator = SimCLRAugment(make_config()), make_images(), seeded()
+    state = torch.get_rng_state()
+    assert not torch.equal(augment(images, generator), augment(images, generator))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_images_are_left_alone() -> None:
+    images = make_images()
+    before = images.clone()
+    SimCLRAugment(make_config())(images, seeded())
+    assert torch.equal(images, before)
+
+
+def test_copies_of_one_image_give_different_views() -> None:
+    images = make_images()[5:6].expand(64, -1, -1, -1)
+    views = SimCLRAugment(make_config())(images, seeded()).flatten(1)
+    assert len(views.unique(dim=0)) == 64
+
+
+@settings(max_examples=20, deadline=None)
+@given(start=st.integers(0, 39), stop=st.integers(0, 40), seed=st.integers(0, 99))
+def test_a_view_does_not_depend_on_the_other_images(start: int, stop: int, seed: int) -> None:
+    augment, images = SimCLRAugment(make_config()), make_images()
+    parameters = augment.draw(40, (20, 20), seeded(seed))
+    part = slice(start, stop)
+    whole = augment.apply(images, parameters)
+    torch.testing.assert_close(augment.apply(images[part], parameters[part]), whole[part], rtol=0, atol=1e-6)
+
+
+def test_a_batch_cut_in_pieces_equals_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    augment, images = SimCLRAugment(make_config()), make_images()
+    parameters = augment.draw(40, (20, 20), seeded())
+    whole = augment.apply(images, parameters)
+    monkeypatch.setattr("mixem.augment.CPU_PIECE", 7 * 3 * 20 * 20)
+    torch.testing.assert_close(augment.apply(images, parameters), whole, rtol=0, atol=1e-6)
+
+
+# Distributions
+
+BOX_CASES = {
+    "SimCLR's": ((32, 32), (0.08, 1.0), (3 / 4, 4 / 3)),
+    "wide image": ((30, 50), (0.3, 1.0), (3 / 4, 4 / 3)),
+    "often too large": ((20, 60), (0.6, 1.0), (3 / 4, 4 / 3)),
+    "tall, often too large": ((60, 20), (0.5, 1.0), (3 / 4, 4 / 3)),
+    "smaller than a pixel": ((8, 8), (0.001, 0.01), (1 / 9, 9.0)),
+}
+
+
+@pytest.mark.parametrize("case", BOX_CASES)
+def test_boxes_are_distributed_as_torchvisions(case: str) -> None:
+    size, scale, ratio = BOX_CASES[case]
+    augment = SimCLRAugment(make_config(scale=scale, ratio=ratio))
+    ours = augment.draw(20000, size, seeded()).boxes
+    image = torch.empty(1, *size)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        theirs = torch.tensor([RandomResizedCrop.get_params(image, scale, ratio) for _ in range(3000)])
+    top, left, height, width = ours.unbind(1)
+    assert (torch.stack([top, left, height - 1, width - 1]) >= 0).all()
+    assert (top + height).max() <= size[0]
+    assert (left + width).max() <= size[1]
+    mixing = torch.tensor([1.0, math.pi, 7.3, 31.7])  # one number that tells all four apart
+    statistics = [lambda b, c=c: b[:, c] for c in range(4)]
+    statistics += [lambda b: b[:, 2] * b[:, 3], lambda b: b[:, 3] / b[:, 2], lambda b: b.float() @ mixing]
+    for statistic in statistics:
+        assert ks_2samp(statistic(ours).numpy(), statistic(theirs).numpy()).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("size", "ratio", "box"),
+    [
+        ((20, 90), (3 / 4, 4 / 3), [0, 31, 20, 27]),
+        ((90, 20), (3 / 4, 4 / 3), [31, 0, 27, 20]),
+        ((20, 22), (0.5, 0.5), [0, 6, 20, 10]),
+    ],
+)
+def test_where_no_box_fits_it_is_torchvisions_central_box(size: tuple, ratio: tuple, box: list[int]) -> None:
+    scale = (0.99, 1.0)
+    assert list(RandomResizedCrop.get_params(torch.empty(1, *size), scale, ratio)) == box
+    boxes = SimCLRAugment(make_config(scale=scale, ratio=ratio)).draw(50, size, seeded()).boxes
+    assert boxes.tolist() == [box] * 50
+
+
+def test_probabilities_are_the_configured_ones() -> None:
+    n = 20000
+    p = SimCLRAugment(make_config(flip=0.3, jitter_p=0.7, grayscale=0.15, blur=0.4)).draw(n, (20, 20), seeded())
+    jittered = (p.order != NO_OPERATION).all(1)
+    assert torch.equal(jittered, (p.order != NO_OPERATION).any(1))
+    masks = torch.stack([p.flip, jittered, p.gray, p.sigma > 0]).double()
+    assert masks.mean(1).tolist() == pytest.approx([0.3, 0.7, 0.15, 0.4], abs=4 * 0.5 / n**0.5)
+    off_diagonal = masks.corrcoef() - torch.eye(4)
+    assert off_diagonal.abs().max() < 4 / n**0.5
+
+
+def test_factors_and_sigmas_are_uniform_in_torchvisions_ranges() -> None:
+    config = make_config(jitter=(0.4, 1.8, 0.2, 0.1), blur=1, blur_sigma=(0.5, 1.5))
+    p = SimCLRAugment(config).draw(20000, (20, 20), seeded())
+    ranges = [(0.6, 1.4), (0.0, 2.8), (0.8, 1.2), (-0.1, 0.1), (0.5, 1.5)]
+    for values, (low, high) in zip([*p.factors.unbind(1), p.sigma], ranges, strict=True):
+        assert values.min() >= low - 1e-6
+        assert values.max() <= high + 1e-6
+        assert kstest(values.double().numpy(), "uniform", (low, high - low)).pvalue > 1e-3
+
+
+def test_every_order_is_as_likely_as_the_others() -> None:
+    order = SimCLRAugment(make_config(jitter_p=1)).draw(24000, (20, 20), seeded()).order
+    found, counts = order.unique(dim=0, return_counts=True)
+    assert found.tolist() == [list(one) for one in permutations(range(4))]
+    assert chisquare(counts.numpy()).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("channels", "jitter", "operations"),
+    [
+        (3, (0.4, 0, 0, 0.2), {BRIGHTNESS, HUE}),
+        (3, (0, 0.4, 0.4, 0), {CONTRAST, SATURATION}),
+        (1, (0.4, 0.4, 0.4, 0.2), {BRIGHTNESS, CONTRAST}),
+        (1, (0, 0, 0.4, 0.2), set()),
+    ],
+)
+def test_only_operations_that_do_something_are_drawn(channels: int, jitter: tuple, operations: set[int]) -> None:
+    order = SimCLRAugment(make_config(channels, jitter=jitter, jitter_p=1)).draw(200, (20, 20), seeded()).order
+    assert order.shape == (200, len(operations))
+    assert all(set(row) == operations for row in order.tolist())
+    assert len({tuple(row) for row in order.tolist()}) == math.factorial(len(operations))
+
+
+def test_what_is_switched_off_has_no_parameters() -> None:
+    p = SimCLRAugment(make_config(**OFF)).draw(5, (20, 20), seeded())
+    assert (p.flip, p.gray, p.sigma, p.order.shape) == (None, None, None, (5, 0))
+    assert SimCLRAugment(make_config(1, grayscale=1)).draw(5, (20, 20), seeded()).gray is None
+
+
+# Devices
+
+
+def test_the_way_of_gpus_gives_the_same_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    augment, images = SimCLRAugment(make_config()), make_images()
+    parameters = augment.draw(40, (20, 20), seeded())
+    expected = augment.apply(images, parameters)
+    monkeypatch.setattr(color, "_apply_to_some", color._apply_to_all)
+    torch.testing.assert_close(augment.apply(images, parameters), expected, rtol=0, atol=1e-6)
+
+
+def test_applying_reads_no_value_back() -> None:
+    """Tensors on the meta device have no values: reading one, as `item` or `nonzero` do, raises."""
+    augment = SimCLRAugment(make_config())
+    on_cpu = vars(augment.draw(6, (20, 20), seeded()))
+    parameters = AugmentParameters(**{key: value.to("meta") for key, value in on_cpu.items()})
+    views = augment.apply(make_images(6).to("meta"), parameters)
+    assert views.shape == (6, 3, 20, 20)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_gives_the_same_pixels_and_never_waits() -> None:
+    augment, images = SimCLRAugment(make_config()), make_images()
+    generator = torch.Generator("cuda").manual_seed(0)
+    resident = images.cuda()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        parameters = augment.draw(40, (20, 20), generator)
+        views = augment.apply(resident, parameters)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    on_cpu = AugmentParameters(**{key: value.cpu() for key, value in vars(parameters).items()})
+    torch.testing.assert_close(views.cpu(), augment.apply(images, on_cpu), rtol=0, atol=2e-5)
+
+
+# Shapes and refusals
+
+
+def test_views_have_the_configured_size_and_type() -> None:
+    views = SimCLRAugment(make_config(size=12))(make_images(4, size=(30, 17)), seeded())
+    assert (views.shape, views.dtype) == ((4, 3, 12, 12), torch.float32)
+    assert views.is_contiguous()
+
+
+def test_no_images_give_no_views() -> None:
+    images = torch.empty(0, 3, 20, 20, dtype=torch.uint8)
+    assert SimCLRAugment(make_config())(images, seeded()).shape == (0, 3, 20, 20)
+
+
+@pytest.mark.parametrize(
+    "images", [torch.zeros(2, 3, 20, 20), torch.zeros(2, 1, 20, 20).byte(), torch.zeros(3, 20, 20).byte()]
+)
+def test_other_images_are_refused(images: Tensor) -> None:
+    config = make_config()
+    with pytest.raises(ValueError, match=r"images are \(N, 3, H, W\) uint8, not"):
+        SimCLRAugment(config)(images, seeded())
+    with pytest.raises(ValueError, match=r"images are \(N, 3, H, W\) uint8, not"):
+        normalise(images, config.data)
+
+
+def test_a_blur_kernel_beyond_the_reflection_is_refused() -> None:
+    SimCLRAugment(make_config(size=8, blur_kernel=15))(make_images(), seeded())
+    SimCLRAugment(make_config(size=8, blur_kernel=17, blur=0))
+    with pytest.raises(ConfigError, match=r"augment.blur_kernel: 17 is not allowed; at most 15 for images of 8"):
+        SimCLRAugment(make_config(size=8, blur_kernel=17))
