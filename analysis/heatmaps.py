@@ -28,7 +28,7 @@ Value = Literal["accuracy", "criterion"]
 Place = tuple[int, int, int]
 """Indices of panel (lambda2), row (lambda3) and column (lambda4)."""
 
-INK, MISSING, PICKED = "#1f2a37", "#dde1e6", "#d55e00"
+INK, PAPER, MISSING, PICKED = "#1f2a37", "#ffffff", "#dde1e6", "#d55e00"
 TILE = 0.94
 """Side of a cell's tile; the rest is the gap to its neighbours."""
 MOST_ACROSS = 4

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from analysis.heatmaps import INK, MISSING, Value, draw_heatmap, heatmap_data
+from analysis.heatmaps import INK, MISSING, PAPER, Value, draw_heatmap, heatmap_data
 from analysis.results import Criterion, RunSpec, load_results, load_spec, write_file, write_tables
 from analysis.selection import (
     LAMBDAS,
@@ -56,8 +56,8 @@ def write_report(run: Path | str) -> Path:
     An unfinished run is reported as far as it got. Raises ConfigError for no run folder.
     """
     run = Path(run)
-    write_tables(run)
     spec, results = load_spec(run), load_results(run)
+    write_tables(run, results)
     try:
         selection, none_yet = select(results, spec.criterion, spec.reference), ""
     except MixemError as error:
@@ -186,15 +186,16 @@ def _figures(folder: Path, results: pd.DataFrame, selection: Selection | None) -
             continue
         figure = draw_heatmap(heatmap_data(results, value, selection))
         for kind, path in files.items():
-            write_file(path, _picture(figure, kind, "#ffffff"))
-        found[value] = inline_svg(_picture(figure, "svg", "none").decode(), value)
+            write_file(path, _picture(figure, kind))
+            figure.set_layout_engine("none")  # the first drawing has laid it out
+        found[value] = inline_svg(files["svg"].read_text(encoding="utf-8"), value)
     return found
 
 
-def _picture(figure: Figure, kind: str, background: str) -> bytes:
+def _picture(figure: Figure, kind: str) -> bytes:
     metadata = dict.fromkeys(("Date", "Creator", "Type", "Format")) if kind == "svg" else {}
     with io.BytesIO() as buffer:
-        figure.savefig(buffer, format=kind, dpi=200, facecolor=background, metadata=metadata)
+        figure.savefig(buffer, format=kind, dpi=200, facecolor=PAPER, metadata=metadata)
         return buffer.getvalue()
 
 
@@ -206,6 +207,7 @@ def inline_svg(text: str, name: str) -> Markup:
     """The `<svg>` element alone, in the page's colours, its ids made unique within the page."""
     text = text[text.index("<svg") :]
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
+    text = text.replace(f"fill: {PAPER}", "fill: none", 1)  # the background is drawn first
     text = text.replace(INK, "currentColor").replace(MISSING, "var(--missing)").replace("*{", "svg *{")
     label = f'<svg role="img" aria-label="Heatmap of the {name}; the table of trials has its values"'
     return Markup(text.replace("<svg", label, 1))

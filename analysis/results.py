@@ -135,9 +135,12 @@ def load_results(run: Path | str) -> pd.DataFrame:
     return table.astype(dict.fromkeys(("epochs", "seconds", *MEASURED), float))
 
 
-def write_tables(run: Path | str) -> tuple[Path, Path]:
-    """Write results.csv and results.parquet into the run folder. Raises ConfigError for no run folder."""
-    table, run = load_results(run), Path(run)
+def write_tables(run: Path | str, results: pd.DataFrame | None = None) -> tuple[Path, Path]:
+    """Write results.csv and results.parquet into the run folder; reads it where no table is given.
+
+    Raises ConfigError for no run folder.
+    """
+    table, run = load_results(run) if results is None else results, Path(run)
     text = table.map(lambda value: "; ".join(map(str, value)) if isinstance(value, tuple) else value)
     csv = write_file(run / "results.csv", text.to_csv(index=False).encode())
     return csv, write_file(run / "results.parquet", table.to_parquet(None, engine="pyarrow", index=False))

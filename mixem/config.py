@@ -19,6 +19,7 @@ Positive = Annotated[float, Field(gt=0), BeforeValidator(_reject_bool)]
 Probability = Annotated[float, Field(ge=0, le=1), BeforeValidator(_reject_bool)]
 Count = Annotated[int, Field(ge=1), BeforeValidator(_reject_bool)]
 CountOrZero = Annotated[int, Field(ge=0), BeforeValidator(_reject_bool)]
+Seed = Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(_reject_bool)]
 
 DatasetName = Literal["digits", "fashion_mnist", "cifar10", "cifar100_20", "stl10", "image_folder", "synthetic"]
 TrainingSplit = Literal["train", "train+unlabeled", "train+test"]
@@ -47,7 +48,7 @@ class DataConfig(Section):
     """Normalisation standard deviation per channel."""
     limit: Count | None = None
     """Use at most this many images of each training split; none: all."""
-    split_seed: CountOrZero = 0
+    split_seed: Seed = 0
     """Seed of the subset and of the division into training and validation images."""
 
     @model_validator(mode="after")
@@ -185,7 +186,7 @@ class RuntimeConfig(Section):
 class Config(Section):
     """Everything that determines one run: data, model, both training stages, loss, scoring."""
 
-    seed: CountOrZero = 0
+    seed: Seed = 0
     """Seed of initial weights, batches and augmentations, in both stages."""
     data: DataConfig
     augment: AugmentConfig = AugmentConfig()
@@ -200,7 +201,11 @@ class Config(Section):
     runtime: RuntimeConfig = RuntimeConfig()
 
     @model_validator(mode="after")
-    def _unlabeled_only_where_there_is_some(self) -> Self:
+    def _parts_fit_together(self) -> Self:
+        if self.augment.blur and self.augment.blur_kernel // 2 >= self.data.image_size:
+            raise ValueError(
+                f"augment.blur_kernel: {self.augment.blur_kernel} is too wide for images of {self.data.image_size} pixels"
+            )
         for stage in ("pretrain", "train"):
             if getattr(self, stage).split == "train+unlabeled" and self.data.name != "stl10":
                 raise ValueError(f"{stage}.split: only stl10 has an unlabeled split, not {self.data.name}")

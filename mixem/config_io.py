@@ -35,7 +35,7 @@ def validate(model: type[AnyModel], values: object, where: str = "") -> AnyModel
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("; ".join(_lines(model, error, where))) from None
+        raise ConfigError(" ".join("; ".join(_lines(model, error, where)).split())) from None
 
 
 def _lines(model: type[BaseModel], error: ValidationError, where: str) -> Iterable[str]:
@@ -73,7 +73,7 @@ def read_yaml(path: Path) -> Any:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date such as 2020-13-45
         raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
 
 
@@ -139,7 +139,7 @@ def override(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str,
             raise ConfigError(f"--set {assignment!r}: KEY=VALUE is needed, such as loss.lambda2=0.1")
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError):
             raise ConfigError(f"--set {key}: {text!r} is not a YAML value") from None
         changed = set_key(changed, key.strip(), value)
     return changed

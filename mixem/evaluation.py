@@ -68,10 +68,10 @@ def cluster_scores(labels: Labels, predicted: Labels) -> Scores:
 
 def describe_clustering(labels: Labels | None, predicted: Labels) -> ClusteringRecord:
     """Scores where there are labels; the number of non-empty clusters and the entropy (nats) of their sizes."""
-    scores = (None, None, None) if labels is None else cluster_scores(labels, predicted)
+    acc, nmi, ari = (None, None, None) if labels is None else cluster_scores(labels, predicted)
     _, sizes = np.unique(predicted, return_counts=True)
     shares = sizes / sizes.sum()
-    return ClusteringRecord(*scores, clusters_used=len(sizes), size_entropy=float(-(shares * np.log(shares)).sum()))
+    return ClusteringRecord(acc, nmi, ari, len(sizes), float(-(shares * np.log(shares)).sum()))
 
 
 @torch.no_grad()
@@ -81,7 +81,7 @@ def embed(model: nn.Module, images: Tensor, config: Config, batch_size: int = 10
     precision = resolve_precision(config.runtime, device)
     model.eval().to(device)
     features, coefficients = [], []
-    for batch in images.split(batch_size):
+    for batch in torch.split(images, batch_size):
         batch = batch.to(device)
         pixels = normalise(batch, config.data) if config.evaluation.normalise else batch.float() / 255
         with autocast(device, precision):

@@ -112,7 +112,8 @@ def _pairwise_distances(mu: Tensor) -> Tensor:
 
 def _norm(differences: Tensor) -> Tensor:
     """Euclidean norm over the last dimension, with subgradient 0 at 0."""
-    return torch.linalg.vector_norm(differences, dim=-1)
+    norm: Tensor = torch.linalg.vector_norm(differences, dim=-1)
+    return norm
 
 
 def pull(z: Tensor, assignment: Tensor, mu: Tensor, sizes: Tensor) -> Tensor:

@@ -140,7 +140,7 @@ class Training:
         """
         self.model.eval()
         settings = self.config.validation
-        batches = self.validation_images.split(settings.batch_size)
+        batches = torch.split(self.validation_images, settings.batch_size)
         if len(batches) > 1 and len(batches[-1]) < 2:
             batches = batches[:-1]  # a single image has no negatives
         sums = torch.zeros(len(LossTerms._fields), device=self.device)
@@ -178,11 +178,14 @@ class Training:
             if key.startswith("optimizer."):
                 _, index, name = key.split(".", 2)
                 states.setdefault(int(index), {})[name] = value
-        try:
-            self.model.load_state_dict(model)
-            self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": states})
-        except (RuntimeError, ValueError) as error:
-            raise CheckpointError(f"{path}: does not fit the model ({str(error).splitlines()[0]})") from None
+        expected = self.model.state_dict()
+        if {key: value.shape for key, value in model.items()} != {key: value.shape for key, value in expected.items()}:
+            raise CheckpointError(f"{path}: does not fit the model (other weights or shapes)")
+        self.model.load_state_dict(model)
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": states})
+        for parameter, state in self.optimizer.state.items():
+            for name in ("exp_avg", "exp_avg_sq"):  # fused Adam walks raw memory: moments need the weights' layout
+                state[name] = torch.empty_like(parameter).copy_(state[name])
         self.epochs_done = int(metadata["epochs_done"])
         history: list[dict[str, float]] = json.loads(metadata["history"])
         return history

@@ -1,9 +1,11 @@
 """Run what is missing of a sweep: base encoders first, then the trials, on Ray Tune."""
 
+import logging
 import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -30,13 +32,17 @@ def run_missing(plan: Plan, console: Console, address: str | None = None, retry_
     """
     missing = plan.missing(retry_failed)
     if not missing:
+        plan.write()
         return
     dataset = load_dataset(next(iter(plan.trials.values())).data)
     check_data(plan, dataset)
     for line in describe(dataset, plan.trials[missing[0]]):
         console.print(line, highlight=False)
-    with connected(address):
+    with connected(address, plan.run / "ray.log"):
         check_resources(plan.spec.resources)
+        plan.write()
+        for name in missing:
+            write_config(plan.trial_folder(name), plan.trials[name])
         images = ray.put(dataset)
         _run_bases(plan, missing, images, console)
         bases = _base_weights(plan, missing, dataset)
@@ -63,13 +69,23 @@ def check_data(plan: Plan, dataset: Dataset) -> None:
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[None]:
-    """A connection to a cluster, or a Ray of our own on this machine's loopback interface."""
+def connected(address: str | None, log: Path) -> Iterator[None]:
+    """A connection to a cluster, or a Ray of our own on this machine; Ray's own messages go to the file `log`."""
     warnings.filterwarnings("ignore", message="Zero-copy tensor serialization")  # what we share is never written
-    options: dict[str, Any] = (
-        {"address": address} if address else {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-    )
-    ray.init(**options, log_to_driver=False, logging_level="error", configure_logging=False)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(log, delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    starting = logging.getLogger("ray._private")
+    starting.addHandler(handler)
+    options: dict[str, Any] = {"address": address} if address else {"include_dashboard": False}
+    try:
+        ray.init(**options, log_to_driver=False, configure_logging=False)  # takes the handlers off the logger "ray"
+    except (ConnectionError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise MixemError(f"no connection to Ray at {address or 'this machine'} ({reason})") from None
+    finally:
+        starting.removeHandler(handler)
+    logging.getLogger("ray").addHandler(handler)
     try:
         yield
     finally:

@@ -1,158 +1,15 @@
-"""A builder of run folders: what a sweep leaves behind, without training anything."""
+"""Run folders for the tests: built, not trained."""
 
-import itertools
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
-
-from mixem.config import Config, LossWeights
-from mixem.config_io import base_hash, config_hash, dump_config, preset_values, set_key, validate
-
-GRID: dict[str, list[Any]] = {
-    "loss.lambda2": [0.0, 0.01, 0.1],
-    "loss.lambda3": [0.0, 0.05, 0.1],
-    "loss.lambda4": [0.0, 0.05, 0.1],
-    "seed": [0],
-}
-PROVENANCE = {
-    "mixem": "0.1.0",
-    "git": "0123abc",
-    "python": "3.11.2",
-    "torch": "2.11.0",
-    "torchvision": "0.26.0",
-    "numpy": "2.4.0",
-    "scikit_learn": "1.8.0",
-    "device": "cpu",
-    "hardware": "2 cores",
-    "precision": "fp32",
-    "threads": 2,
-    "data_checksum": "sha256:9f2c",
-    "data": ["pretrain: train, 9,000 images (1,000 validation)", "test: 10,000 images, used for scores only"],
-}
+from run_folder import RunBuilder
 
 
-def scores(acc: float | None, clusters: int = 10) -> dict[str, Any]:
-    known = acc is not None
-    return {
-        "acc": acc,
-        "nmi": round(acc * 0.97, 4) if known else None,
-        "ari": round(acc * 0.8, 4) if known else None,
-        "clusters_used": clusters,
-        "size_entropy": 2.2,
-    }
-
-
-class RunBuilder:
-    """Writes one run folder: `finish`, `fail`, or leave pending, each of `configs`."""
-
-    def __init__(self, path: Path, dataset: str = "fashion_mnist", axes: dict[str, list[Any]] | None = None):
-        self.path = path
-        self.axes = GRID if axes is None else axes
-        self.configs: dict[str, Config] = {}
-        for point in itertools.product(*self.axes.values()):
-            values = preset_values(dataset)
-            for key, value in zip(self.axes, point, strict=True):
-                values = set_key(values, key, value)
-            config = validate(Config, values)
-            self.configs[config_hash(config)] = config
-        (path / "trials").mkdir(parents=True)
-        self.spec(name="sweep", dataset=dataset)
-
-    def spec(self, **changes: Any) -> None:
-        values = {
-            "criterion": "reference",
-            "reference": LossWeights().model_dump(),
-            "axes": self.axes,
-            "trials": list(self.configs),
-        }
-        file = self.path / "spec.yaml"
-        values |= yaml.safe_load(file.read_text()) if file.exists() else {}
-        file.write_text(yaml.safe_dump(values | changes, sort_keys=False))
-
-    def trial(self, seed: int = 0, **lambdas: float) -> str:
-        """Hash of the trial with these loss weights; those not named are at their default."""
-        wanted = LossWeights(**lambdas).model_dump()
-        for name, config in self.configs.items():
-            if config.seed == seed and config.loss.model_dump(include=set(wanted)) == wanted:
-                return name
-        raise KeyError(lambdas)
-
-    def start(self, trial: str) -> Path:
-        folder = self.path / "trials" / trial
-        folder.mkdir(exist_ok=True)
-        (folder / "config.yaml").write_text(dump_config(self.configs[trial]))
-        return folder
-
-    def finish(
-        self,
-        trial: str,
-        acc: float | None = 0.6,
-        validation: dict[str, float] | None = None,
-        warnings: tuple[str, ...] = (),
-        **changes: Any,
-    ) -> Path:
-        folder, config = self.start(trial), self.configs[trial]
-        terms = {"contrastive": 5.0, "component_entropy": -4.0, "instance": 0.5, "push": -0.9, "pull": 0.7}
-        record = {
-            "trial": trial,
-            "base": base_hash(config),
-            "status": "finished",
-            "epochs": config.train.epochs,
-            "seconds": 321.5,
-            "training": terms,
-            "validation": terms | (validation or {}),
-            "scores": {
-                "mixem": scores(acc),
-                "kmeans": scores(acc),
-                "argmax": scores(None if acc is None else acc * 0.9),
-            },
-            "warnings": list(warnings),
-            "provenance": PROVENANCE,
-        }
-        (folder / "result.json").write_text(json.dumps(record | changes))
-        (folder / "weights.safetensors").write_bytes(f"weights of {trial}".encode())
-        self.base(config, acc is not None)
-        return folder
-
-    def base(self, config: Config, labels: bool = True) -> None:
-        folder = self.path / "base" / base_hash(config)
-        folder.mkdir(parents=True, exist_ok=True)
-        record = {
-            "base": folder.name,
-            "epochs": config.pretrain.epochs,
-            "seconds": 900,
-            "scores": {
-                "simclr_kmeans": scores(0.645 + 0.01 * config.seed if labels else None),
-                "pixel_kmeans": scores(0.475 if labels else None),
-            },
-            "provenance": PROVENANCE,
-        }
-        (folder / "result.json").write_text(json.dumps(record))
-
-    def fail(self, trial: str, reason: str = "push became NaN") -> Path:
-        folder = self.start(trial)
-        (folder / "failed.json").write_text(json.dumps({"trial": trial, "reason": reason, "epoch": 7}))
-        return folder
-
-    def finish_all(self, labels: bool = True, skip: tuple[str, ...] = ()) -> "RunBuilder":
-        """A plausible surface: accuracy rises with instance and pull, and the reference loss follows it."""
-        for i, (trial, config) in enumerate(self.configs.items()):
-            if trial in skip:
-                continue
-            loss = config.loss
-            acc = 0.5 + 0.9 * loss.lambda2 + 0.6 * loss.lambda4 - 0.5 * (loss.lambda3 - 0.05) ** 2
-            acc += 0.008 * ((i * 7919) % 5 - 2) + 0.006 * config.seed
-            terms = {
-                "contrastive": 5.0 + 0.2 * loss.lambda4 + 0.001 * config.seed + 0.003 * (i % 4),
-                "instance": 1.4 - 9 * loss.lambda2,
-                "pull": 0.9 - 6 * loss.lambda4,
-                "push": -0.6 - 3 * loss.lambda3,
-            }
-            self.finish(trial, round(acc, 4) if labels else None, terms)
-        return self
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> RunBuilder:
+    """The whole grid, finished; only to be read."""
+    return RunBuilder(tmp_path_factory.mktemp("runs") / "whole").finish_all()
 
 
 @pytest.fixture
@@ -165,3 +22,9 @@ def small(tmp_path: Path) -> RunBuilder:
     """Two values of lambda2 and of lambda4, two seeds: eight trials of four configurations."""
     axes = {"loss.lambda2": [0.0, 0.1], "loss.lambda4": [0.0, 0.1], "seed": [0, 1]}
     return RunBuilder(tmp_path / "small", axes=axes)
+
+
+@pytest.fixture
+def one_seed(tmp_path: Path) -> RunBuilder:
+    """Two values of lambda2 and one seed: two trials."""
+    return RunBuilder(tmp_path / "one_seed", axes={"loss.lambda2": [0.0, 0.1], "seed": [0]})

@@ -1,0 +1,39 @@
+# make demo   a real sweep on this machine: scikit-learn's digits, a few minutes on two CPU cores
+# make test   the default test suite
+# make lint   ruff (lint and format) and mypy
+# Any of them creates .venv and installs into it first. PYTHON=python3.12 chooses the interpreter.
+
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := runs/digits
+
+.PHONY: demo test lint format install clean
+
+demo: install
+	$(BIN)/mixem sweep sweeps/digits.yaml --run $(RUN)
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+install: .venv/installed
+
+.venv/installed: setup.cfg constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed, such as Debian's or Ubuntu's package python3.11; then: make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "Python's venv module is missing: install the package python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+clean:
+	rm -rf .venv build *.egg-info

@@ -1,0 +1,95 @@
+"""One configuration without Ray: what `mixem pretrain`, `train` and `evaluate` do."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from mixem.checkpoint import load_tensors
+from mixem.config import Config
+from mixem.config_io import base_hash, config_hash, load_config
+from mixem.datasets import Dataset, describe, load_dataset
+from mixem.errors import CheckpointError, ConfigError, MixemError
+from mixem.evaluation import ClusteringRecord, cluster_mixture, collapse_warnings, embed, score
+from mixem.experiment import Experiment, is_finished, load_base, read_record, write_failure
+from mixem.model import build
+from mixem.training import EpochRecord, Stage
+
+
+def run_pretrain(config: Config, out: Path) -> None:
+    """Train the base encoder of a configuration into OUT/base/HASH, unless it is there."""
+    dataset = _announced(config)
+    _run("pretrain", config, out, dataset)
+
+
+def run_train(config: Config, out: Path) -> None:
+    """Train a configuration into OUT/trials/HASH, its base encoder first, unless they are there."""
+    dataset = _announced(config)
+    base = _run("pretrain", config, out, dataset)
+    _run("train", config, out, dataset, base)
+
+
+def run_evaluate(folder: Path, overrides: Iterable[str]) -> None:
+    """Score the weights in a folder; raises ConfigError when it holds no configuration or they do not fit it."""
+    config, weights = _exported(folder, overrides)
+    dataset = _announced(config)
+    model = build("train", config.model, config.data.channels, seed=0)
+    tensors, _ = load_tensors(weights)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{weights}: does not fit the configuration ({str(error).splitlines()[-1].strip()})"
+        ) from None
+    test = dataset.pool("test")
+    scores = score(cluster_mixture(embed(model, test.images, config), test, config), test)
+    for name, record in scores.items():
+        print(score_line(name, record))
+    for warning in collapse_warnings(scores, config.model.components):
+        print(f"warning: {warning}")
+
+
+def score_line(name: str, record: ClusteringRecord) -> str:
+    """A clustering's scores in one line."""
+    if record.acc is None or record.nmi is None or record.ari is None:
+        values = "no labels"
+    else:
+        values = f"ACC {record.acc:.4f}  NMI {record.nmi:.4f}  ARI {record.ari:.4f}"
+    return f"{name:14} {values}  clusters used {record.clusters_used}  size entropy {record.size_entropy:.3f}"
+
+
+def _announced(config: Config) -> Dataset:
+    dataset = load_dataset(config.data)
+    print("\n".join(describe(dataset, config)))
+    return dataset
+
+
+def _run(stage: Stage, config: Config, out: Path, dataset: Dataset, base: Path | None = None) -> Path:
+    name = base_hash(config) if stage == "pretrain" else config_hash(config)
+    folder = out / ("base" if stage == "pretrain" else "trials") / name
+    if is_finished(folder):
+        print(f"{folder}: already finished")
+    else:
+        experiment = Experiment(stage, config, folder, dataset, load_base(base, dataset) if base else None)
+        epochs = getattr(config, stage).epochs
+        try:
+            while not experiment.finished:
+                print(_epoch_line(stage, experiment.step(), epochs), flush=True)
+        except MixemError as error:
+            write_failure(folder, name, str(error), experiment.training.epochs_done)
+            raise
+    for key, values in read_record(folder)["scores"].items():
+        print(score_line(key, ClusteringRecord(**values)))
+    print(folder)
+    return folder
+
+
+def _epoch_line(stage: Stage, record: EpochRecord, epochs: int) -> str:
+    terms = "  ".join(f"{name} {value:.4f}" for name, value in record.training.items())
+    return f"{stage} {record.epoch}/{epochs}  {record.seconds:.1f} s  {terms}"
+
+
+def _exported(folder: Path, overrides: Iterable[str]) -> tuple[Config, Path]:
+    """The configuration and weights of a trial's folder or of an exported one."""
+    for config, weights in (("best.yaml", "best.safetensors"), ("config.yaml", "weights.safetensors")):
+        if (folder / config).exists():
+            return load_config(folder / config, overrides), folder / weights
+    raise ConfigError(f"{folder}: holds neither best.yaml nor config.yaml")

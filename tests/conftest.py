@@ -1,0 +1,51 @@
+"""Shared fixtures: small configurations, the synthetic dataset, one CPU thread; hypothesis without deadlines."""
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from mixem.config import Config
+from mixem.config_io import override, preset_values, validate
+
+settings.register_profile("shared-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared-machine")
+
+SMALL = (
+    "data.limit=64",
+    "runtime.device=cpu",
+    "runtime.precision=fp32",
+    *(
+        f"{stage}.{setting}"
+        for stage in ("pretrain", "train")
+        for setting in ("epochs=4", "batch_size=16", "validation=0.25", "threads=1")
+    ),
+    "validation.batch_size=8",
+)
+"""Overrides of the `synthetic` preset: three steps an epoch, some ten milliseconds each, in float32."""
+
+
+@pytest.fixture(scope="session")
+def small():
+    """A function of `key=value` strings that gives a configuration of hardly any work."""
+
+    def build(*assignments: str) -> Config:
+        return validate(Config, override(preset_values("synthetic"), [*SMALL, *assignments]))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def synthetic(small):
+    from mixem.datasets import load_dataset
+
+    return load_dataset(small().data)
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Torch on one thread, so that results are equal bit for bit and tests leave the other cores alone."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

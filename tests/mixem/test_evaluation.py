@@ -1,0 +1,326 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+from mixem.evaluation import (
+    ClusteringRecord,
+    Embedding,
+    cluster_baselines,
+    cluster_mixture,
+    cluster_scores,
+    collapse_warnings,
+    describe_clustering,
+    embed,
+    kmeans_from_components,
+    kmeans_random,
+    score,
+)
+from mixem.images import ImageSet
+from mixem.model import build
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@st.composite
+def labellings(draw, most=4):
+    """Labels and cluster numbers of the same samples, with class counts of their own."""
+    size = draw(st.integers(1, 12))
+    classes, clusters = draw(st.integers(1, most)), draw(st.integers(1, most))
+
+    def numbers(count):
+        return np.array(draw(st.lists(st.integers(0, count - 1), min_size=size, max_size=size)))
+
+    return numbers(classes), numbers(clusters)
+
+
+# Scores
+
+
+def naive_accuracy(labels, predicted):
+    """The best accuracy over all one-to-one namings of clusters by classes."""
+    size = max(labels.max(), predicted.max()) + 1
+    namings = (np.array(naming) for naming in itertools.permutations(range(size)))
+    return max(float((naming[predicted] == labels).mean()) for naming in namings)
+
+
+def naive_rand_index(labels, predicted):
+    """Adjusted Rand index by counting pairs of samples."""
+    pairs = list(itertools.combinations(range(len(labels)), 2))
+    same_class = np.array([labels[i] == labels[j] for i, j in pairs])
+    same_cluster = np.array([predicted[i] == predicted[j] for i, j in pairs])
+    expected = same_class.sum() * same_cluster.sum() / len(pairs)
+    highest = (same_class.sum() + same_cluster.sum()) / 2
+    return ((same_class & same_cluster).sum() - expected) / (highest - expected)
+
+
+def entropy(numbers):
+    shares = np.unique(numbers, return_counts=True)[1] / len(numbers)
+    return -(shares * np.log(shares)).sum()
+
+
+def naive_mutual_information(labels, predicted):
+    """I(labels; predicted) over the arithmetic mean of the two entropies."""
+    joint = entropy(labels * 100 + predicted)
+    mutual = entropy(labels) + entropy(predicted) - joint
+    return mutual / ((entropy(labels) + entropy(predicted)) / 2)
+
+
+@given(labellings())
+def test_scores_equal_brute_force(pair):
+    labels, predicted = pair
+    scores = cluster_scores(labels, predicted)
+    assert scores.acc == pytest.approx(naive_accuracy(labels, predicted))
+    if min(len(set(labels)), len(set(predicted))) > 1 and max(len(set(labels)), len(set(predicted))) < len(labels):
+        assert scores.ari == pytest.approx(naive_rand_index(labels, predicted), abs=1e-9)
+        assert scores.nmi == pytest.approx(naive_mutual_information(labels, predicted), abs=1e-9)
+
+
+@given(labellings())
+def test_scores_equal_scikit_learns(pair):
+    _, nmi, ari = cluster_scores(*pair)
+    assert nmi == pytest.approx(normalized_mutual_info_score(*pair, average_method="arithmetic"))
+    assert ari == pytest.approx(adjusted_rand_score(*pair))
+
+
+@given(labellings(), st.permutations(range(4)), st.integers(0, 1000))
+def test_the_numbering_of_clusters_does_not_matter(pair, naming, shift):
+    labels, predicted = pair
+    renamed = np.array(naming)[predicted] + shift
+    assert cluster_scores(labels, renamed) == pytest.approx(cluster_scores(labels, predicted), abs=1e-12)
+
+
+@given(labellings(), st.randoms())
+def test_the_order_of_samples_does_not_matter(pair, random):
+    labels, predicted = pair
+    order = list(range(len(labels)))
+    random.shuffle(order)
+    expected = cluster_scores(labels, predicted)
+    assert cluster_scores(labels[order], predicted[order]) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_perfect_clustering():
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    assert cluster_scores(labels, 2 - labels) == pytest.approx((1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("predicted", "acc"),
+    [
+        ([0, 1, 2, 3, 4, 5], 2 / 6),  # more clusters than classes: each class is matched with one
+        ([0, 0, 0, 0, 1, 1], 4 / 6),
+        ([0, 0, 1, 1, 1, 1], 5 / 6),
+        ([7, 7, 7, 7, 7, 7], 3 / 6),
+        ([0, 0, 1, 2, 2, 3], 4 / 6),
+    ],
+)
+def test_unequal_counts(predicted, acc):
+    assert cluster_scores(np.array([0, 0, 0, 1, 1, 1]), np.array(predicted)).acc == pytest.approx(acc)
+
+
+# Descriptions
+
+
+def test_sizes_are_described_without_labels():
+    record = describe_clustering(None, np.array([3, 3, 3, 9]))
+    assert (record.acc, record.nmi, record.ari) == (None, None, None)
+    assert record.clusters_used == 2
+    assert record.size_entropy == pytest.approx(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
+
+
+@given(labellings())
+def test_descriptions(pair):
+    labels, predicted = pair
+    record = describe_clustering(labels, predicted)
+    assert (record.acc, record.nmi, record.ari) == cluster_scores(labels, predicted)
+    assert record.clusters_used == len(set(predicted.tolist()))
+    assert -1e-12 <= record.size_entropy <= math.log(record.clusters_used) + 1e-12
+    assert list(record.as_dict()) == ["acc", "nmi", "ari", "clusters_used", "size_entropy"]
+
+
+def test_even_sizes_have_the_highest_entropy():
+    assert describe_clustering(None, np.arange(40) % 10).size_entropy == pytest.approx(math.log(10))
+    assert describe_clustering(None, np.zeros(5, int)).size_entropy == 0
+
+
+def test_score_describes_each_clustering():
+    test = ImageSet(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 0, 1, 1]), ("a", "b"))
+    clusterings = {"good": np.array([1, 1, 0, 0]), "bad": np.array([0, 1, 0, 1])}
+    scores = score(clusterings, test)
+    assert list(scores) == ["good", "bad"]
+    assert (scores["good"].acc, scores["bad"].acc) == (1.0, 0.5)
+    unlabelled = score(clusterings, ImageSet(test.images, None, ()))
+    assert all(record.acc is None for record in unlabelled.values())
+    assert unlabelled["good"].clusters_used == 2
+
+
+def warn(used, size_entropy):
+    return collapse_warnings({"mixem": ClusteringRecord(None, None, None, used, size_entropy)}, 10)
+
+
+def test_warnings():
+    assert warn(10, math.log(10)) == []
+    assert warn(10, 0.51 * math.log(10)) == []
+    assert warn(10, 0.49 * math.log(10)) == ["mixem: cluster sizes are very uneven (entropy 1.13 of at most 2.30 nats)"]
+    assert warn(9, math.log(9)) == ["mixem: only 9 of 10 clusters are used"]
+    assert warn(1, 0) == ["mixem: only 1 of 10 clusters are used"]
+
+
+# K-means
+
+
+def blobs(seed, components=3, size=60, spread=0.15):
+    """Features around corners of a cube, and mixing coefficients that mostly know the blob."""
+    random = np.random.default_rng(seed)
+    blob = np.arange(size) % components
+    features = (np.eye(components)[blob] + spread * random.standard_normal((size, components))).astype(np.float32)
+    p = (np.eye(components)[blob] + random.random((size, components))).astype(np.float32)
+    return blob, features, p / p.sum(axis=1, keepdims=True)
+
+
+@given(st.integers(0, 2**32), st.integers(2, 5))
+@settings(max_examples=20)
+def test_kmeans_starts_at_the_component_means(seed, components):
+    _, features, p = blobs(seed, components, spread=0.8)
+    dominant = [max(range(components), key=row.__getitem__) for row in p.tolist()]
+    assert set(dominant) == set(range(components))
+    means = [
+        np.mean([row for row, owner in zip(features, dominant, strict=True) if owner == component], axis=0)
+        for component in range(components)
+    ]
+    expected = KMeans(components, init=np.array(means), n_init=1).fit_predict(features)
+    assert kmeans_from_components(features, p).tolist() == expected.tolist()
+
+
+def test_clusters_keep_the_numbers_of_their_components():
+    blob, features, p = blobs(0)
+    assert kmeans_from_components(features, p).tolist() == blob.tolist()
+
+
+def test_an_empty_component_starts_no_cluster():
+    blob, features, p = blobs(0)
+    wider = np.insert(p, 1, 0, axis=1)  # component 1 of 4 has no samples
+    clusters = kmeans_from_components(features, wider)
+    assert clusters.tolist() == blob.tolist()
+    one = np.zeros_like(p)
+    one[:, 2] = 1
+    assert set(kmeans_from_components(features, one)) == {0}
+
+
+def test_random_starts_depend_on_the_seed_alone():
+    _, features, _ = blobs(0, spread=1.0)
+    first = kmeans_random(features, 3, 2, seed=2**40 + 5)
+    np.random.seed(1)  # noqa: NPY002
+    assert kmeans_random(features, 3, 2, seed=2**40 + 5).tolist() == first.tolist()
+    assert len(set(first)) == 3
+
+
+# Embedding
+
+
+@pytest.fixture(scope="module")
+def model(small):
+    """A mixture model with batch-norm statistics of the images."""
+    config = small()
+    model = build("train", config.model, 3, seed=0)
+    images = torch.rand(64, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    model.train()(images)
+    return model
+
+
+@pytest.fixture(scope="module")
+def test_images(synthetic):
+    return synthetic.pool("test")
+
+
+def test_features_have_unit_length_and_coefficients_sum_to_one(model, test_images, small):
+    features, p = embed(model, test_images.images, small())
+    assert features.shape == (256, 32)
+    assert p.shape == (256, 4)
+    assert features.dtype == p.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-5)
+    assert p.min() > 0
+    assert features.std(axis=0).max() > 0.01
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 256])
+def test_the_batch_size_does_not_matter(model, test_images, small, batch_size):
+    images = test_images.images[:50]
+    features, p = embed(model, images, small())
+    other = embed(model, images, small(), batch_size=batch_size)
+    np.testing.assert_allclose(other.features, features, atol=1e-5)
+    np.testing.assert_allclose(other.p, p, atol=1e-5)
+
+
+def test_embedding_is_the_encoder_on_normalised_images(model, test_images, small):
+    images = test_images.images[:8]
+    model.eval()
+    for normalise, pixels in ((True, (images / 255 - 0.5) / 0.25), (False, images / 255)):
+        embedding = embed(model, images, small(f"evaluation.normalise={normalise}"))
+        with torch.no_grad():
+            h = model.encoder(pixels)
+            p = model(pixels)[0].softmax(dim=1)
+        np.testing.assert_allclose(embedding.features, (h / h.norm(dim=1, keepdim=True)).numpy(), atol=1e-5)
+        np.testing.assert_allclose(embedding.p, p.numpy(), atol=1e-5)
+
+
+def test_embedding_changes_no_weights(model, test_images, small):
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    model.train()
+    embed(model, test_images.images, small())
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_bf16_gives_float32_features_near_the_exact_ones(model, test_images, small):
+    exact = embed(model, test_images.images[:32], small())
+    rounded = embed(model, test_images.images[:32], small("runtime.precision=bf16"))
+    assert rounded.features.dtype == rounded.p.dtype == np.float32
+    np.testing.assert_allclose(rounded.features, exact.features, atol=0.05)
+    np.testing.assert_allclose(rounded.p.sum(axis=1), 1, atol=1e-5)
+
+
+def test_stage_1_has_no_mixture(small, test_images):
+    config = small()
+    embedding = embed(build("pretrain", config.model, 3, 0), test_images.images[:4], config)
+    assert embedding.p is None
+    assert embedding.features.shape == (4, 32)
+
+
+# What is clustered
+
+
+def test_the_mixtures_clusterings(small, test_images):
+    blob, features, p = blobs(0, components=4, size=256)
+    clusterings = cluster_mixture(Embedding(features, p), test_images, small())
+    assert list(clusterings) == ["mixem", "kmeans", "argmax"]
+    assert clusterings["argmax"].tolist() == p.argmax(axis=1).tolist()
+    assert clusterings["mixem"].tolist() == blob.tolist()
+    assert cluster_scores(blob, clusterings["kmeans"]).acc == 1
+
+
+def test_the_baselines_clusterings(small, test_images):
+    """As many clusters as classes; pixels of large images are averaged first."""
+    blob, features, _ = blobs(0, components=4, size=256)
+    config = small("model.components=7")
+    clusterings = cluster_baselines(Embedding(features, None), test_images, config)
+    assert cluster_scores(blob, clusterings["simclr_kmeans"]).acc == 1
+    assert len(set(clusterings["pixel_kmeans"])) == 4
+    large = ImageSet(test_images.images.repeat_interleave(4, 2).repeat_interleave(4, 3), test_images.labels, ("a",) * 4)
+    small_again = cluster_baselines(Embedding(features, None), large, config)["pixel_kmeans"]
+    assert cluster_scores(clusterings["pixel_kmeans"], small_again).acc == 1
+
+
+def test_labels_enter_into_no_clustering(small, test_images):
+    _, features, p = blobs(1, components=4, size=256, spread=0.6)
+    without = ImageSet(test_images.images, None, test_images.class_names)
+    for cluster in (cluster_mixture, cluster_baselines):
+        first = cluster(Embedding(features, p), test_images, small())
+        second = cluster(Embedding(features, p), without, small())
+        assert all(first[name].tolist() == second[name].tolist() for name in first)

@@ -1,0 +1,68 @@
+import json
+
+import pytest
+
+from mixem.files import write_atomically, write_json, write_text
+
+
+def names(folder):
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_files_are_written_and_replaced(tmp_path):
+    path = tmp_path / "new" / "folder" / "file.txt"
+    write_text(path, "first ü\n")
+    assert path.read_bytes() == "first ü\n".encode()
+    write_text(path, "second\n")
+    assert path.read_text() == "second\n"
+    assert names(path.parent) == ["file.txt"]
+
+
+def test_others_may_read_the_file(tmp_path):
+    write_text(tmp_path / "file.txt", "text")
+    assert (tmp_path / "file.txt").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_failing_writer_leaves_the_old_content(tmp_path, error):
+    path = tmp_path / "file.txt"
+    write_text(path, "old")
+
+    def write(temporary):
+        temporary.write_text("half of the n")
+        assert path.read_text() == "old"
+        raise error("no space left")
+
+    with pytest.raises(error, match="no space left"):
+        write_atomically(path, write)
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["file.txt"]
+
+
+def test_a_failing_writer_leaves_no_file_where_there_was_none(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        write_atomically(tmp_path / "file.txt", lambda temporary: 1 / 0)
+    assert names(tmp_path) == []
+
+
+def test_temporary_files_are_in_the_same_folder_and_hidden(tmp_path):
+    seen = []
+    write_atomically(tmp_path / "file.txt", seen.append)
+    assert seen[0].parent == tmp_path
+    assert seen[0].name.startswith(".file.txt.")
+
+
+def test_json_comes_back_as_it_went(tmp_path):
+    values = {"a": 0.1 + 0.2, "b": [1, None, "ü"], "c": {"d": True}}
+    write_json(tmp_path / "file.json", values)
+    assert json.loads((tmp_path / "file.json").read_text()) == values
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), object()])
+def test_json_refuses_what_is_no_json(tmp_path, value):
+    path = tmp_path / "file.json"
+    write_json(path, {"a": 1})
+    with pytest.raises((ValueError, TypeError)):
+        write_json(path, {"a": [value]})
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert names(tmp_path) == ["file.json"]

@@ -1,0 +1,83 @@
+import os
+
+import pytest
+import torch
+
+from mixem.config import RuntimeConfig
+from mixem.errors import ConfigError
+from mixem.runtime import (
+    autocast,
+    derive_seed,
+    generator,
+    hardware_name,
+    keep_freed_memory,
+    resolve_device,
+    resolve_precision,
+    set_threads,
+)
+
+CPU = torch.device("cpu")
+
+
+def test_seeds_are_the_same_on_every_machine():
+    assert derive_seed(0, "train", "weights") == 6559169105822085346
+    assert derive_seed(0, "train", "epoch", 1) != derive_seed(0, "train", "epoch", 11)
+
+
+def test_seeds_are_63_bits_and_differ_by_every_part():
+    parts = [(seed, stage, "epoch", epoch) for seed in range(20) for stage in ("pretrain", "train") for epoch in range(20)]
+    seeds = [derive_seed(*part) for part in parts]
+    assert len(set(seeds)) == len(parts)
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert max(seeds) > 2**62
+
+
+def test_generators_are_seeded_by_their_purpose():
+    torch.manual_seed(0)
+    first = torch.rand(4, generator=generator(CPU, 0, "train"))
+    torch.manual_seed(1)
+    assert torch.equal(torch.rand(4, generator=generator(CPU, 0, "train")), first)
+    assert not torch.equal(torch.rand(4, generator=generator(CPU, 1, "train")), first)
+
+
+def test_devices():
+    assert resolve_device(RuntimeConfig(device="cpu")) == CPU
+    assert resolve_device(RuntimeConfig(device="auto")).type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
+def test_cuda_is_refused_where_there_is_none():
+    with pytest.raises(ConfigError, match=r"^runtime\.device: 'cuda' is not allowed here; .*\(auto, cpu\)$"):
+        resolve_device(RuntimeConfig(device="cuda"))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_precision_is_what_was_asked_for(precision):
+    assert resolve_precision(RuntimeConfig(precision=precision), CPU) == precision
+    with autocast(CPU, precision):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == (torch.bfloat16 if precision == "bf16" else torch.float32)
+
+
+def test_auto_precision_is_one_of_the_two():
+    assert resolve_precision(RuntimeConfig(), CPU) in ("fp32", "bf16")
+
+
+def test_threads():
+    before = torch.get_num_threads()
+    try:
+        assert set_threads(1) == 1
+        assert torch.get_num_threads() == 1
+        assert set_threads(0) == len(os.sched_getaffinity(0))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_hardware_has_a_name():
+    assert hardware_name(CPU).strip()
+    assert "\n" not in hardware_name(CPU)
+
+
+def test_the_allocator_can_be_set_more_than_once():
+    keep_freed_memory()
+    keep_freed_memory()

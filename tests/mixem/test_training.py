@@ -1,0 +1,396 @@
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from mixem.checkpoint import load_tensors, save_tensors
+from mixem.config import StageConfig
+from mixem.datasets import split_stage
+from mixem.errors import CheckpointError, DivergenceError
+from mixem.losses import LossTerms
+from mixem.model import build
+from mixem.training import EpochRecord, Training, learning_rate
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+STAGES = ("pretrain", "train")
+
+
+@pytest.fixture(scope="module")
+def base(small):
+    """Stage 1's weights, random ones."""
+    return build("pretrain", small().model, 3, seed=0).state_dict()
+
+
+@pytest.fixture(scope="module")
+def start(small, synthetic, base):
+    """A function that gives a stage of a configuration, ready to train."""
+
+    def new(stage, *assignments):
+        config = small(*assignments)
+        split = split_stage(synthetic, config.data, getattr(config, stage))
+        return Training(stage, config, split, base if stage == "train" else None)
+
+    return new
+
+
+def snapshot(training):
+    return {key: value.clone() for key, value in training.model.state_dict().items()}
+
+
+def moments(training):
+    return training.optimizer.state_dict()["state"]
+
+
+def assert_same(first, second):
+    assert first.keys() == second.keys()
+    for key, value in first.items():
+        assert torch.equal(value, second[key]), key
+
+
+def assert_same_training(first, second):
+    assert_same(snapshot(first), snapshot(second))
+    assert moments(first).keys() == moments(second).keys()
+    for index, state in moments(first).items():
+        assert_same(state, moments(second)[index])
+
+
+def timeless(row):
+    return {key: value for key, value in row.items() if key != "seconds"}
+
+
+def run(training, epochs=None):
+    """The rows of some epochs, or of all that are left."""
+    rows = []
+    while not training.finished and (epochs is None or len(rows) < epochs):
+        rows.append(timeless(training.run_epoch().row()))
+    return rows
+
+
+# Learning rate
+
+
+def test_the_rate_is_held_and_then_follows_one_cosine():
+    stage = StageConfig(epochs=100, learning_rate=2.0, hold_epochs=10)
+    assert [learning_rate(stage, epoch) for epoch in range(11)] == [2.0] * 11
+    assert learning_rate(stage, 11) == pytest.approx(1 + math.cos(math.pi / 100))
+    assert learning_rate(stage, 60) == pytest.approx(1.0)
+    assert learning_rate(stage, 99) == pytest.approx(1 + math.cos(0.89 * math.pi))
+    rates = [learning_rate(stage, epoch) for epoch in range(10, 100)]
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_without_hold_it_is_torchs_cosine():
+    stage = StageConfig(epochs=7, learning_rate=0.3, hold_epochs=0)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=7)
+    for epoch in range(7):
+        assert learning_rate(stage, epoch) == pytest.approx(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+
+
+def test_a_hold_longer_than_the_stage_keeps_the_rate():
+    stage = StageConfig(epochs=3, learning_rate=0.1, hold_epochs=10)
+    assert [learning_rate(stage, epoch) for epoch in range(3)] == [0.1] * 3
+
+
+def test_epochs_are_trained_at_their_rate(start):
+    training = start("pretrain", "pretrain.hold_epochs=1", "pretrain.learning_rate=0.002")
+    rows = run(training)
+    assert [row["learning_rate"] for row in rows] == [
+        learning_rate(training.settings, epoch) for epoch in range(4)
+    ]
+    assert rows[1]["learning_rate"] == 0.002 > rows[2]["learning_rate"]
+    assert training.optimizer.param_groups[0]["lr"] == rows[3]["learning_rate"]
+
+
+# What an epoch reports
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_rows_hold_every_raw_term(start, stage):
+    rows = run(start(stage, f"{stage}.epochs=3", "validation.every=2"))
+    terms = LossTerms._fields if stage == "train" else ("contrastive",)
+    training = {f"train_{term}" for term in terms}
+    validation = {f"validation_{term}" for term in terms}
+    expected = {"epoch", "learning_rate"} | training
+    assert [row.keys() for row in rows] == [expected, expected | validation, expected | validation]
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+
+
+def test_a_record_is_one_flat_row():
+    record = EpochRecord(2, 1.23456, 0.1, {"push": -1.0}, {"push": -2.0})
+    assert record.row() == {
+        "epoch": 2, "seconds": 1.2346, "learning_rate": 0.1, "train_push": -1.0, "validation_push": -2.0
+    }  # fmt: skip
+    assert "validation_push" not in dataclasses.replace(record, validation=None).row()
+
+
+def test_training_lowers_the_contrastive_loss(start):
+    rows = run(start("pretrain", "data.limit=512", "pretrain.batch_size=64", "pretrain.epochs=6"))
+    assert rows[-1]["train_contrastive"] < rows[0]["train_contrastive"] - 0.1
+
+
+# The same numbers again
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_one_seed_gives_one_result(start, stage):
+    first, second, other = (start(stage, f"seed={seed}") for seed in (3, 3, 4))
+    torch.manual_seed(1)
+    rows = run(first)
+    torch.manual_seed(2)
+    assert run(second) == rows
+    assert_same_training(first, second)
+    assert run(other) != rows
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("every_epoch", [True, False])
+def test_an_interrupted_stage_equals_an_uninterrupted_one(start, stage, every_epoch, tmp_path):
+    whole = start(stage)
+    expected = run(whole)
+    rows, state = [], tmp_path / "state.safetensors"
+    training = start(stage)
+    while not training.finished:
+        rows += run(training, epochs=1 if every_epoch else 3)
+        training.save(state, rows)
+        training = start(stage)
+        rows = training.load(state)
+    assert training.epochs_done == 4
+    assert rows == expected
+    assert_same_training(training, whole)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_moments_keep_the_layout_of_the_weights(start, stage, tmp_path):
+    """Fused Adam walks raw memory: a moment laid out in another way belongs to other weights."""
+    first, second = start(stage), start(stage)
+    run(first, epochs=1)
+    first.save(tmp_path / "state", [])
+    second.load(tmp_path / "state")
+    for training in (first, second):
+        for parameter, state in training.optimizer.state.items():
+            assert state["exp_avg"].stride() == state["exp_avg_sq"].stride() == parameter.stride()
+            assert parameter.grad is None or parameter.grad.stride() == parameter.stride()
+
+
+def test_the_optimiser_is_adam_with_l2(start):
+    """A step of the fused optimiser equals one of torch's plain loop."""
+    training = start("pretrain", "pretrain.weight_decay=0.1", "pretrain.epochs=1")
+    plain = start("pretrain", "pretrain.weight_decay=0.1", "pretrain.epochs=1")
+    plain.optimizer = torch.optim.Adam(plain.model.parameters(), lr=1e-3, weight_decay=0.1, fused=False, foreach=False)
+    run(training)
+    run(plain)
+    for key, value in snapshot(plain).items():
+        torch.testing.assert_close(training.model.state_dict()[key], value, rtol=1e-3, atol=1e-4)
+
+
+def test_trials_see_the_same_batches(start):
+    """With steps too small to count, every trial of a seed measures the same raw terms, whatever its weights."""
+    still = ("train.learning_rate=1e-30", "train.epochs=2", "validation.every=2")
+    rows = run(start("train", *still))
+    for lambdas in (("loss.lambda1=0", "loss.lambda2=5"), ("loss.lambda3=3", "loss.lambda4=0")):
+        assert run(start("train", *still, *lambdas)) == rows
+    assert run(start("train", *still, "seed=1"))[0] != rows[0]
+    assert rows[0]["train_contrastive"] != rows[1]["train_contrastive"]
+
+
+def test_a_base_encoder_depends_on_nothing_of_stage_2(start):
+    expected = start("pretrain", "pretrain.epochs=1")
+    other = start(
+        "pretrain", "pretrain.epochs=1", "loss.lambda1=9", "loss.lambda4=9", "loss.instance=entropy",
+        "model.components=7", "train.epochs=9", "train.batch_size=8", "validation.draws=1", "validation.images=4",
+    )  # fmt: skip
+    run(expected)
+    run(other)
+    assert_same_training(other, expected)
+
+
+# Validation
+
+
+def test_validation_is_repeatable_and_changes_nothing(start):
+    training = start("train")
+    run(training, epochs=1)
+    before = snapshot(training)
+    first = training.validate()
+    torch.manual_seed(5)
+    assert training.validate() == first
+    assert_same(snapshot(training), before)
+    assert first.keys() == set(LossTerms._fields)
+
+
+def test_validation_does_not_depend_on_the_trial(start):
+    """The same weights have the same raw terms, whatever the seed and the loss weights of the trial."""
+    training = start("train")
+    run(training, epochs=1)
+    other = start("train", "seed=9", "loss.lambda2=3", "train.batch_size=8")
+    other.model.load_state_dict(training.model.state_dict())
+    assert other.validate() == training.validate()
+
+
+def test_validation_is_averaged_by_sample(start):
+    """16 images in batches of 6, 6 and 4; the terms of each alone, weighted by its images."""
+    training = start("train", "validation.batch_size=6", "validation.draws=1")
+    whole = training.validate()
+    images = training.validation_images
+    assert len(images) == 16
+    parts, random = [], torch.Generator()
+    random.manual_seed(validation_seed(0))
+    training.model.eval()
+    with torch.no_grad():
+        for batch in (images[:6], images[6:12], images[12:]):
+            parts.append(torch.stack(training._terms(batch, random)) * len(batch) / 16)
+    assert list(whole.values()) == pytest.approx(sum(parts).tolist(), rel=1e-5)
+
+
+def validation_seed(draw):
+    from mixem.runtime import derive_seed
+
+    return derive_seed("validation", draw)
+
+
+def test_validation_averages_its_draws(start):
+    two, one = start("train", "validation.draws=2"), start("train", "validation.draws=1")
+    assert two.validate() != one.validate()
+
+
+def test_a_last_single_image_has_no_negatives_and_is_left_out(start):
+    training = start("train", "validation.batch_size=5")  # 16 images: 5, 5, 5 and 1
+    shorter = start("train", "validation.batch_size=5", "validation.images=15")
+    assert training.validate() == shorter.validate()
+
+
+# The loss weights act
+
+
+@pytest.mark.parametrize(
+    ("key", "term"),
+    [
+        ("lambda1", "component_entropy"),
+        ("lambda2", "instance"),
+        ("lambda3", "push"),
+        ("lambda4", "pull"),
+    ],
+)
+def test_a_weight_lowers_its_term(start, key, term):
+    others = [f"loss.lambda{number}=0" for number in range(1, 5)]
+    sizes = ("train.batch_size=48", "train.learning_rate=0.003", "train.epochs=8", "train.validation=0.05")
+    off, on = (run(start("train", *sizes, *others, f"loss.{key}={weight}")) for weight in (0, 20))
+    assert on[-1][f"train_{term}"] < off[-1][f"train_{term}"] - 0.01
+
+
+# Divergence
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_divergence_names_term_and_epoch(start, stage):
+    training = start(stage, f"{stage}.learning_rate=1e30")
+    with pytest.raises(DivergenceError, match=rf"^training term contrastive became (nan|inf) in epoch 1 of {stage}$"):
+        training.run_epoch()
+
+
+def test_divergence_in_the_last_step_is_found_in_validation(start):
+    """One step an epoch: its terms are those before the step."""
+    training = start("train", "train.batch_size=48", "train.learning_rate=1e30")
+    with pytest.raises(DivergenceError, match=r"^validation term \w+ became (nan|inf) in epoch 1 of train$"):
+        training.run_epoch()
+
+
+# Wrong files
+
+
+def test_stage_2_needs_a_base_encoder(small, synthetic):
+    config = small()
+    with pytest.raises(CheckpointError, match=r"^stage 2 starts from a base encoder; none was given$"):
+        Training("train", config, split_stage(synthetic, config.data, config.train))
+
+
+def test_stage_2_starts_from_the_base_encoder(start, base):
+    state = snapshot(start("train"))
+    encoder = {key: value for key, value in base.items() if key.startswith("encoder.")}
+    assert_same({key: value for key, value in state.items() if key in encoder}, encoder)
+
+
+def test_trials_of_a_seed_start_from_the_same_heads(start):
+    first, other = snapshot(start("train")), snapshot(start("train", "seed=1"))
+    assert_same(snapshot(start("train", "loss.lambda2=3", "train.learning_rate=1")), first)
+    assert not torch.equal(first["components.weight"], other["components.weight"])
+
+
+def test_a_base_encoder_that_does_not_fit_is_refused(small, synthetic, base):
+    config = small("model.width=16")
+    with pytest.raises(CheckpointError, match="has shape"):
+        Training("train", config, split_stage(synthetic, config.data, config.train), base)
+
+
+@pytest.fixture
+def saved(start, tmp_path):
+    training = start("train")
+    run(training, epochs=1)
+    training.save(tmp_path / "state.safetensors", [])
+    return tmp_path / "state.safetensors"
+
+
+def test_a_state_of_the_other_stage_is_refused(start, saved):
+    with pytest.raises(CheckpointError, match=r"state of stage 'train', not 'pretrain'$"):
+        start("pretrain").load(saved)
+
+
+@pytest.mark.parametrize("length", [0, 4, 1000, -1])
+def test_a_truncated_state_is_refused(start, saved, length):
+    saved.write_bytes(saved.read_bytes()[:length])
+    with pytest.raises(CheckpointError, match=r"state\.safetensors: damaged weights"):
+        start("train").load(saved)
+
+
+def test_an_absent_state_is_refused(start, tmp_path):
+    with pytest.raises(CheckpointError, match="no such file"):
+        start("train").load(tmp_path / "state.safetensors")
+
+
+def test_weights_alone_are_no_state(start, saved):
+    tensors, _ = load_tensors(saved)
+    save_tensors(saved, tensors, {"stage": "none"})
+    with pytest.raises(CheckpointError, match="state of stage 'none'"):
+        start("train").load(saved)
+
+
+@pytest.mark.parametrize("damage", ["missing", "unexpected", "shape"])
+def test_a_state_that_does_not_fit_changes_nothing(start, saved, damage):
+    tensors, metadata = load_tensors(saved)
+    if damage == "missing":
+        del tensors["model.mixing.0.bias"]
+    elif damage == "unexpected":
+        tensors["model.stranger"] = torch.zeros(1)
+    else:
+        tensors["model.mixing.0.bias"] = torch.zeros(3)
+    save_tensors(saved, tensors, metadata)
+    training = start("train")
+    before = snapshot(training)
+    with pytest.raises(CheckpointError, match="does not fit the model"):
+        training.load(saved)
+    assert_same(snapshot(training), before)
+    assert training.epochs_done == 0
+    assert not moments(training)
+
+
+# Precision
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_bf16_runs_and_stays_near_fp32(start, stage):
+    sixteen, thirty_two = (
+        run(start(stage, f"{stage}.epochs=1", f"runtime.precision={precision}"))[0] for precision in ("bf16", "fp32")
+    )
+    assert sixteen != thirty_two
+    assert sixteen == pytest.approx(thirty_two, abs=0.1)
+
+
+def test_weights_stay_float32_under_bf16(start):
+    training = start("train", "runtime.precision=bf16", "train.epochs=1")
+    run(training)
+    assert all(parameter.dtype == torch.float32 for parameter in training.model.parameters())

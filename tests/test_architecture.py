@@ -1,0 +1,76 @@
+"""Imports go one way: mixem <- analysis <- sweeps."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("mixem", "analysis", "sweeps")
+SERVICE = {"ray", "optuna", "typer", "rich"}
+FORBIDDEN = {
+    "mixem": {"analysis", "sweeps", "pandas", "matplotlib", "jinja2", *SERVICE},
+    "analysis": {"sweeps", "torch", "torchvision", *SERVICE},
+    "sweeps": set(),
+}
+MOST_LINES = 260
+
+
+def modules(room):
+    found = sorted((ROOT / room).rglob("*.py"))
+    assert found
+    return found
+
+
+def imported(path):
+    """The top-level names a module imports anywhere, also inside functions and for type checking alone."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module if node.level == 0 else path.relative_to(ROOT).parts[0])
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("importlib.import_module", "__import__"):
+            names |= {argument.value for argument in node.args if isinstance(argument, ast.Constant)}
+    return {name.partition(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_go_one_way(room):
+    wrong = {
+        f"{path.relative_to(ROOT)} imports {name}" for path in modules(room) for name in imported(path) & FORBIDDEN[room]
+    }
+    assert not wrong
+
+
+def test_every_room_uses_the_method():
+    """The parser sees imports at all: what the rooms are known to import is found."""
+    found = {room: set().union(*map(imported, modules(room))) for room in ROOMS}
+    assert {"torch", "pydantic", "mixem"} <= found["mixem"]
+    assert {"pandas", "mixem"} <= found["analysis"]
+    assert {"ray", "mixem", "analysis"} <= found["sweeps"]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_modules_are_short(room):
+    lengths = {path.relative_to(ROOT): len(path.read_text(encoding="utf-8").splitlines()) for path in modules(room)}
+    assert {path: length for path, length in lengths.items() if length >= MOST_LINES} == {}
+
+
+def loaded(code, names):
+    """Which of `names` are loaded after `code` has run in a fresh interpreter."""
+    code += f"; import sys; print(*sorted(set({sorted(names)}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
+    return done.stdout.split()
+
+
+def test_configurations_are_read_without_torch():
+    code = "import mixem, mixem.config, mixem.config_io as io; io.preset('stl10')"
+    assert loaded(code, {"torch", "numpy", "sklearn", "pandas", "ray", "json"}) == ["json"]
+
+
+def test_reports_are_written_without_torch():
+    code = "import " + ", ".join(f"analysis.{path.stem}" for path in modules("analysis") if path.stem != "__init__")
+    assert loaded(code, {"torch", "ray", "optuna", "pandas"}) == ["pandas"]
