@@ -7,11 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.results import CLUSTERINGS, RunSpec, load_results, load_spec, one_line, write_file
+from analysis.records import RunSpec
+from analysis.results import CLUSTERINGS, load_results, load_spec, one_line
 from analysis.selection import Selection, criterion_values, select
 from mixem.config import Config
 from mixem.config_io import dump_config, load_config, set_key, validate
 from mixem.errors import CheckpointError, ConfigError
+from mixem.files import write_bytes
 
 MOST_LISTED = 30
 """At most this many trials are named in the error for an unknown one."""
@@ -54,8 +56,8 @@ def export_best(run: Path | str, out_dir: Path | str, trial: str | None = None) 
     lines = _comments(spec, results, row, selection)
     comments = "".join(f"# {one_line(line)}\n" for line in lines)
     try:
-        copied = write_file(out / "best.safetensors", weights)
-        return ExportedPaths(write_file(out / "best.yaml", (comments + dump_config(config)).encode()), copied)
+        copied = write_bytes(out / "best.safetensors", weights)
+        return ExportedPaths(write_bytes(out / "best.yaml", (comments + dump_config(config)).encode()), copied)
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written to ({error.strerror})") from None
 

@@ -14,7 +14,8 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from analysis.heatmaps import INK, MISSING, PAPER, Value, draw_heatmap, heatmap_data
-from analysis.results import Criterion, RunSpec, load_results, load_spec, write_file, write_tables
+from analysis.records import Criterion, RunSpec
+from analysis.results import load_results, load_spec, write_tables
 from analysis.selection import (
     LAMBDAS,
     Selection,
@@ -29,6 +30,7 @@ from analysis.selection import (
 )
 from mixem.config import LossWeights
 from mixem.errors import MixemError
+from mixem.files import write_bytes
 
 LABELS = {
     "loss.lambda1": "λ1 (component entropy)",
@@ -83,7 +85,7 @@ def write_report(run: Path | str) -> Path:
         provenance=_provenance(results),
         folder=shlex.quote(run.resolve().name),
     )
-    return write_file(run / "report" / "index.html", page.encode())
+    return write_bytes(run / "report" / "index.html", page.encode())
 
 
 def formula(criterion: Criterion, reference: LossWeights) -> str:
@@ -186,7 +188,7 @@ def _figures(folder: Path, results: pd.DataFrame, selection: Selection | None) -
             continue
         figure = draw_heatmap(heatmap_data(results, value, selection))
         for kind, path in files.items():
-            write_file(path, _picture(figure, kind))
+            write_bytes(path, _picture(figure, kind))
             figure.set_layout_engine("none")  # the first drawing has laid it out
         found[value] = inline_svg(files["svg"].read_text(encoding="utf-8"), value)
     return found

@@ -1,25 +1,20 @@
-"""The run folder read into one table, one row per trial, and the schema of its records."""
+"""The run folder read into one table, one row per trial."""
 
 import itertools
 import json
 import math
-import os
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
 
-from mixem.config import Config, LossWeights
+from analysis.records import AnyRecord, BaseRecord, FailedRecord, RunSpec, TrialRecord
+from mixem.config import Config
 from mixem.config_io import base_hash, config_hash, load_config, read_yaml, set_key, validate
 from mixem.errors import ConfigError, MixemError
-
-Hash = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Criterion = Literal["own", "contrastive", "reference"]
+from mixem.files import write_bytes
 
 TERMS = ("contrastive", "component_entropy", "instance", "push", "pull")
 """The raw loss terms of the paper's section 3, summed over the two views."""
@@ -29,82 +24,6 @@ METRICS = ("acc", "nmi", "ari", "clusters_used", "size_entropy")
 
 MOST_POINTS = 4096
 """Grids of at most this many points are searched for the configuration of a trial that has not written it."""
-
-
-class Record(BaseModel):
-    """Base of everything read from a run folder: unknown keys are ignored, NaN is damage."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, coerce_numbers_to_str=True)
-
-
-AnyRecord = TypeVar("AnyRecord", bound=Record)
-
-
-class RunSpec(Record):
-    """What a run set out to do: spec.yaml."""
-
-    name: str
-    dataset: str
-    criterion: Criterion = "reference"
-    reference: LossWeights = LossWeights()
-    axes: dict[str, Any] = {}
-    trials: tuple[Hash, ...]
-
-
-class Scores(Record):
-    """One clustering of the test split; acc, nmi and ari are None where there are no labels."""
-
-    acc: Share | None = None
-    nmi: float | None = None
-    ari: float | None = None
-    clusters_used: int | None = None
-    size_entropy: float | None = None
-
-
-class ValidationTerms(Record):
-    """The raw loss terms on the fixed validation images."""
-
-    contrastive: float
-    component_entropy: float
-    instance: float
-    push: float
-    pull: float
-
-
-class Provenance(Record, extra="allow"):
-    """Versions and hardware as text, and one line per data split."""
-
-    data: tuple[str, ...] = ()
-    __pydantic_extra__: dict[str, str | None]
-
-
-class TrialRecord(Record):
-    """A finished trial: trials/<hash>/result.json."""
-
-    trial: Hash
-    base: Hash
-    epochs: int
-    seconds: float
-    training: dict[str, float] = {}
-    validation: ValidationTerms
-    scores: dict[str, Scores]
-    warnings: tuple[str, ...] = ()
-    provenance: Provenance = Provenance()
-
-
-class FailedRecord(Record):
-    """A trial that stopped with an error: trials/<hash>/failed.json."""
-
-    trial: Hash
-    reason: str
-    epoch: int | None = None
-
-
-class BaseRecord(Record):
-    """A finished base encoder and the baselines on its features: base/<hash>/result.json."""
-
-    base: Hash
-    scores: dict[str, Scores]
 
 
 def load_spec(run: Path | str) -> RunSpec:
@@ -142,20 +61,8 @@ def write_tables(run: Path | str, results: pd.DataFrame | None = None) -> tuple[
     """
     table, run = load_results(run) if results is None else results, Path(run)
     text = table.map(lambda value: "; ".join(map(str, value)) if isinstance(value, tuple) else value)
-    csv = write_file(run / "results.csv", text.to_csv(index=False).encode())
-    return csv, write_file(run / "results.parquet", table.to_parquet(None, engine="pyarrow", index=False))
-
-
-def write_file(path: Path, content: bytes) -> Path:
-    """Write all of the file or nothing: a reader sees the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)  # noqa: PTH105 - one name for the atomic step, easy to find and to test
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    csv = write_bytes(run / "results.csv", text.to_csv(index=False).encode())
+    return csv, write_bytes(run / "results.parquet", table.to_parquet(None, engine="pyarrow", index=False))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from typing import Any, Literal, get_args
 import pandas as pd
 from scipy.stats import spearmanr
 
-from analysis.results import CONFIG_COLUMNS, TERMS, Criterion
+from analysis.records import Criterion
+from analysis.results import CONFIG_COLUMNS, TERMS
 from mixem.config import LossWeights
 from mixem.errors import ConfigError, MixemError
 

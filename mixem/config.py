@@ -204,7 +204,7 @@ class Config(Section):
     def _parts_fit_together(self) -> Self:
         if self.augment.blur and self.augment.blur_kernel // 2 >= self.data.image_size:
             raise ValueError(
-                f"augment.blur_kernel: {self.augment.blur_kernel} is too wide for images of {self.data.image_size} pixels"
+                f"augment.blur_kernel: {self.augment.blur_kernel} is too wide for {self.data.image_size}-pixel images"
             )
         for stage in ("pretrain", "train"):
             if getattr(self, stage).split == "train+unlabeled" and self.data.name != "stl10":

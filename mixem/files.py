@@ -24,9 +24,15 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write a file atomically; returns its path."""
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
+    return path
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file atomically; returns its path."""
+    return write_bytes(path, text.encode())
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

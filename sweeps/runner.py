@@ -40,9 +40,9 @@ def run_missing(plan: Plan, console: Console, address: str | None = None, retry_
         console.print(line, highlight=False)
     with connected(address, plan.run / "ray.log"):
         check_resources(plan.spec.resources)
-        plan.write()
         for name in missing:
             write_config(plan.trial_folder(name), plan.trials[name])
+        plan.write()
         images = ray.put(dataset)
         _run_bases(plan, missing, images, console)
         bases = _base_weights(plan, missing, dataset)

@@ -40,7 +40,9 @@ def imported(path):
 @pytest.mark.parametrize("room", ROOMS)
 def test_imports_go_one_way(room):
     wrong = {
-        f"{path.relative_to(ROOT)} imports {name}" for path in modules(room) for name in imported(path) & FORBIDDEN[room]
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in modules(room)
+        for name in imported(path) & FORBIDDEN[room]
     }
     assert not wrong
 

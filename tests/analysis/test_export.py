@@ -82,7 +82,7 @@ def test_an_interrupted_export_leaves_the_old_one(small: RunBuilder, monkeypatch
     def full(*_: object) -> Path:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(export, "write_file", full)
+    monkeypatch.setattr(export, "write_bytes", full)
     with pytest.raises(ConfigError, match="No space left"):
         write_best(small.path)
     assert (small.path / "best.yaml").read_text() == before

@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +7,7 @@ import pytest
 from run_folder import RunBuilder
 
 from analysis import load_results
-from analysis.results import load_spec, one_line, write_file, write_tables
+from analysis.results import load_spec, one_line, write_tables
 from mixem.errors import ConfigError
 
 
@@ -171,19 +170,6 @@ def test_provenance_of_mixed_types_becomes_text(small: RunBuilder) -> None:
     small.finish(second, provenance={"threads": "two", "git": "abc", "ray": 2.6, "data": []})
     write_tables(small.path)
     assert list(by_trial(small)["provenance.threads"][:2]) == ["2", "two"]
-
-
-def test_write_file_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write_file(tmp_path / "folder" / "file.txt", b"old")
-
-    def broken(*_: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(os, "replace", broken)
-    with pytest.raises(OSError, match="disk full"):
-        write_file(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(path.parent.iterdir()) == [path]
 
 
 def test_one_line() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from run_folder import RunBuilder
 
 from analysis import load_results
-from analysis.results import Criterion
+from analysis.records import Criterion
 from analysis.selection import (
     CRITERIA,
     Configuration,

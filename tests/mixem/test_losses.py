@@ -284,9 +284,7 @@ def test_total_weighs_the_terms(lambdas):
     weights = LossWeights(**dict(zip(LossWeights.model_fields, lambdas, strict=True)))
     expected = terms.contrastive + sum(
         weight * term
-        for weight, term in zip(
-            lambdas, (terms.component_entropy, terms.instance, terms.push, terms.pull), strict=True
-        )
+        for weight, term in zip(lambdas, (terms.component_entropy, terms.instance, terms.push, terms.pull), strict=True)
     )
     assert terms.total(weights).item() == pytest.approx(expected.item(), rel=1e-12, abs=1e-12)
     tensors = WeightTensors.of(weights, torch.device("cpu"))

@@ -25,7 +25,9 @@ def test_seeds_are_the_same_on_every_machine():
 
 
 def test_seeds_are_63_bits_and_differ_by_every_part():
-    parts = [(seed, stage, "epoch", epoch) for seed in range(20) for stage in ("pretrain", "train") for epoch in range(20)]
+    parts = [
+        (seed, stage, "epoch", epoch) for seed in range(20) for stage in ("pretrain", "train") for epoch in range(20)
+    ]
     seeds = [derive_seed(*part) for part in parts]
     assert len(set(seeds)) == len(parts)
     assert all(0 <= seed < 2**63 for seed in seeds)
