@@ -1,0 +1,62 @@
+"""The command line in a real process."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+COMMAND = (sys.executable, "-c", "from sweeps.cli import main; main()")
+ROOT = Path(__file__).parent.parent.parent
+
+
+def mixem(*arguments: object, cwd: Path = ROOT, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    """Run `mixem ARGUMENTS` to its end."""
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=timeout, env=_environment()
+    )
+
+
+def start_mixem(*arguments: object, cwd: Path = ROOT) -> "subprocess.Popen[str]":
+    """Start `mixem ARGUMENTS` and leave it running."""
+    return subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=_environment(),
+    )
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
+
+
+def write_sweep(path: Path, run: Path, axes: dict[str, list[object]], **keys: object) -> Path:
+    """Write a sweep over the synthetic images, as small as they come."""
+    config = {
+        "data": {"limit": 160},
+        "pretrain": {"batch_size": 32, "validation": 0.2},
+        "train": {"batch_size": 32, "validation": 0.2},
+        "runtime": {"device": "cpu"},
+    }
+    spec = {"name": "tiny", "preset": "synthetic", "config": config, "axes": axes, "run": str(run), **keys}
+    path.write_text(yaml.safe_dump({"cluster_name": "tiny", "metadata": {"sweep": spec}}))
+    return path
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+    """Wait until `condition` holds; fail after `seconds`."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def results(run: Path) -> dict[str, Path]:
+    """The finished trials' records."""
+    return {path.parent.name: path for path in run.glob("trials/*/result.json")}

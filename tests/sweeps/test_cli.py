@@ -1,0 +1,75 @@
+"""The command line: exit codes, one-line errors, the plan."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.sweeps.launch import ROOT, mixem, write_sweep
+
+
+@pytest.mark.parametrize("command", ["sweep", "status", "report", "export", "pretrain", "train", "evaluate", "data"])
+def test_every_command_explains_itself(command):
+    shown = mixem(command, "--help")
+    assert shown.returncode == 0
+    assert "Usage" in shown.stdout
+
+
+def test_help_and_plans_load_neither_torch_nor_ray():
+    script = (
+        "import sys\nfrom sweeps.cli import app\n"
+        "try: app(['sweep', 'sweeps/cifar10.yaml', '--dry-run'])\n"
+        "except SystemExit as end: assert not end.code\n"
+        "assert not {'torch', 'ray'} & set(sys.modules), 'loaded'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "27 trials: 0 finished" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["stl10", "cifar10", "cifar100_20"])
+def test_the_papers_sweeps_can_be_planned_without_their_data(name):
+    shown = mixem("sweep", f"sweeps/{name}.yaml", "--dry-run")
+    assert shown.returncode == 0
+    assert "27 trials" in shown.stdout
+    assert "1 GPU(s)" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["sweep", "absent.yaml"], 2, "absent.yaml: cannot be read"),
+        (["sweep", "sweeps/digits.yaml", "--set", "loss.lamda2=1", "--dry-run"], 2, "did you mean 'lambda2'"),
+        (["sweep", "sweeps/digits.yaml", "--set", "oops", "--dry-run"], 2, "KEY=VALUE"),
+        (["sweep", "sweeps/digits.yaml", "--set", "loss.lambda2=[]", "--dry-run"], 2, "loss.lambda2"),
+        (["sweep"], 2, "Missing argument"),
+        (["status", "no/such/run"], 2, "no such folder"),
+        (["report", "docs"], 2, "not a run folder"),
+        (["evaluate", "docs"], 2, "neither best.yaml nor config.yaml"),
+        (["data", "mnist"], 2, "data.name"),
+        (["train", "mixem/presets/digits.yaml", "--set", "train.epochs=none"], 2, "train.epochs"),
+        (["train", "mixem/presets/cifar10.yaml", "--set", "data.root=/nowhere"], 1, "mixem data cifar10"),
+    ],
+)
+def test_bad_input_ends_with_one_line_and_its_exit_code(arguments, code, words):
+    ended = mixem(*arguments)
+    assert ended.returncode == code, ended.stdout + ended.stderr
+    assert words in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_sweep_of_absent_data_fails_before_ray_starts(tmp_path):
+    file = write_sweep(tmp_path / "s.yaml", tmp_path / "run", {"seed": [0]})
+    started = time.monotonic()
+    ended = mixem("sweep", file, "--set", "preset=cifar10", "--set", "config.data={root: /nowhere}")
+    assert ended.returncode == 1
+    assert "mixem data cifar10" in ended.stderr
+    assert time.monotonic() - started < 60
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_checks_a_dataset_that_needs_no_download():
+    shown = mixem("data", "digits")
+    assert shown.returncode == 0
+    assert "1,797 images" in shown.stdout

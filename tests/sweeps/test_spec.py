@@ -1,0 +1,135 @@
+"""The sweep file: its trials, its overrides, its errors."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mixem.config_io import config_hash
+from mixem.errors import ConfigError
+from sweeps.spec import load_spec
+
+ROOT = Path(__file__).parent.parent.parent
+SHIPPED = sorted((ROOT / "sweeps").glob("*.yaml"))
+TABLE_1 = {
+    "stl10": (0.1, 0.05, 0.1),
+    "cifar10": (0.1, 0.0, 0.05),
+    "cifar100_20": (0.01, 0.05, 0.0),
+}
+
+
+def sweep(tmp_path: Path, **changes: object) -> Path:
+    values = {"name": "s", "preset": "synthetic", "axes": {"loss.lambda2": [0.1, 0.5], "seed": [0, 1]}} | changes
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump({"metadata": {"sweep": values}}))
+    return path
+
+
+def test_trials_are_all_combinations_the_last_axis_fastest(tmp_path):
+    trials = load_spec(sweep(tmp_path)).trials()
+    assert [(config.loss.lambda2, config.seed) for config in trials.values()] == [
+        (0.1, 0),
+        (0.1, 1),
+        (0.5, 0),
+        (0.5, 1),
+    ]
+    assert all(config_hash(config) == name for name, config in trials.items())
+
+
+def test_any_key_can_be_an_axis(tmp_path):
+    path = sweep(tmp_path, axes={"model.encoder": ["resnet18", "resnet_small"], "augment.flip": [0.0, 0.5]})
+    assert len(load_spec(path).trials()) == 4
+
+
+def test_cpus_of_a_trial_become_its_threads_and_leave_its_hash_alone(tmp_path):
+    one = load_spec(sweep(tmp_path)).trials()
+    four = load_spec(sweep(tmp_path, resources={"cpu": 4})).trials()
+    assert list(one) == list(four)
+    assert {config.train.threads for config in four.values()} == {4}
+
+
+@pytest.mark.parametrize(
+    ("assignment", "expected"),
+    [
+        ("loss.lambda2=0.3", [(0.3, 0), (0.3, 1)]),
+        ("loss.lambda2=[1, 2]", [(1, 0), (1, 1), (2, 0), (2, 1)]),
+        ("axes.seed=[7]", [(0.1, 7), (0.5, 7)]),
+    ],
+)
+def test_set_replaces_the_values_of_an_axis(tmp_path, assignment, expected):
+    trials = load_spec(sweep(tmp_path), [assignment]).trials()
+    assert [(config.loss.lambda2, config.seed) for config in trials.values()] == expected
+
+
+def test_set_changes_the_configuration_and_the_spec(tmp_path):
+    spec = load_spec(sweep(tmp_path), ["train.epochs=7", "criterion=own", "resources.cpu=2"])
+    assert spec.criterion == "own"
+    assert spec.resources.cpu == 2
+    assert {config.train.epochs for config in spec.trials().values()} == {7}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"axes": {}}, ("axes", "at least 1")),
+        ({"axes": {"loss.lambda2": []}}, ("loss.lambda2", "at least 1")),
+        ({"axes": {"loss.lambda9": [1]}}, ("loss.lambda9", "unknown key", "lambda2")),
+        ({"axes": {"loss.lambda2": [-1]}}, ("loss.lambda2", "-1", "greater than or equal to 0")),
+        ({"axes": {"loss.lambda2": ["x"]}}, ("loss.lambda2", "'x'", "number")),
+        ({"axes": {"seed": [0, 0]}}, ("axes", "the same", "seed = 0")),
+        ({"axes": {"data.root": ["a", "b"]}}, ("axes", "the same")),
+        ({"preset": "mnist"}, ("preset", "'mnist'", "digits")),
+        ({"criterion": "accuracy"}, ("criterion", "'accuracy'", "'reference'")),
+        ({"name": "../up"}, ("name", "'../up'", "pattern")),
+        ({"axis": {}}, ("axis", "unknown key", "axes")),
+        ({"resources": {"cpu": 0}}, ("resources.cpu", "0", "greater than 0")),
+        ({"config": {"train": {"epochs": 0}}}, ("train.epochs", "0", "greater than or equal to 1")),
+    ],
+)
+def test_bad_input_is_one_line_with_key_value_and_what_is_allowed(tmp_path, changes, words):
+    with pytest.raises(ConfigError) as caught:
+        load_spec(sweep(tmp_path, **changes))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize("text", ["", "[]", "metadata: 3", "metadata: {sweep: []}", "cluster_name: x"])
+def test_a_file_without_a_sweep_is_refused(tmp_path, text):
+    path = tmp_path / "no.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"metadata\.sweep"):
+        load_spec(path)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_files_are_sweeps_and_ray_clusters(path):
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    assert load_spec(path).trials()
+    validate_config(prepare_config(yaml.safe_load(path.read_text())))
+
+
+@pytest.mark.parametrize("name", TABLE_1)
+def test_the_papers_datasets_sweep_27_points_that_hold_table_1(name):
+    trials = load_spec(ROOT / "sweeps" / f"{name}.yaml").trials().values()
+    points = [(config.loss.lambda2, config.loss.lambda3, config.loss.lambda4) for config in trials]
+    assert len(set(points)) == 27
+    assert TABLE_1[name] in points
+    assert (0, 0, 0) in points
+
+
+@given(
+    st.lists(st.floats(0, 10), min_size=1, max_size=4, unique=True),
+    st.lists(st.integers(0, 99), min_size=1, unique=True),
+)
+def test_growing_an_axis_keeps_the_trials_that_were_there(lambdas, seeds):
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        before = load_spec(sweep(Path(folder), axes={"loss.lambda2": lambdas, "seed": seeds})).trials()
+        after = load_spec(sweep(Path(folder), axes={"loss.lambda2": [*lambdas, 11.0], "seed": seeds})).trials()
+    assert before.keys() <= after.keys()
+    assert len(after) == len(before) + len(seeds)
