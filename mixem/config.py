@@ -5,7 +5,7 @@ Defaults are the paper's common values; what differs by dataset stands in preset
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 
 def _reject_bool(value: Any) -> Any:
@@ -14,9 +14,14 @@ def _reject_bool(value: Any) -> Any:
     return value
 
 
-Weight = Annotated[float, Field(ge=0), BeforeValidator(_reject_bool)]
+def _positive_zero(value: float) -> float:
+    return value + 0.0  # -0.0 equals 0.0 but would be hashed as another value
+
+
+Weight = Annotated[float, Field(ge=0), BeforeValidator(_reject_bool), AfterValidator(_positive_zero)]
 Positive = Annotated[float, Field(gt=0), BeforeValidator(_reject_bool)]
-Probability = Annotated[float, Field(ge=0, le=1), BeforeValidator(_reject_bool)]
+Probability = Annotated[float, Field(ge=0, le=1), BeforeValidator(_reject_bool), AfterValidator(_positive_zero)]
+HueShift = Annotated[float, Field(ge=0, le=0.5), BeforeValidator(_reject_bool), AfterValidator(_positive_zero)]
 Count = Annotated[int, Field(ge=1), BeforeValidator(_reject_bool)]
 CountOrZero = Annotated[int, Field(ge=0), BeforeValidator(_reject_bool)]
 Seed = Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(_reject_bool)]
@@ -38,7 +43,7 @@ class DataConfig(Section):
     """The dataset."""
     root: str | None = None
     """Folder that holds the dataset's files; none: the default data folder. Not part of the hash."""
-    channels: Literal[1, 3] = 3
+    channels: Annotated[Literal[1, 3], BeforeValidator(_reject_bool)] = 3
     """1 for gray images, 3 for RGB."""
     image_size: Annotated[int, Field(ge=8, le=512), BeforeValidator(_reject_bool)] = 32
     """Side in pixels; images of another size are resized when they are read."""
@@ -68,7 +73,7 @@ class AugmentConfig(Section):
     """RandomResizedCrop: range of width / height."""
     flip: Probability = 0.5
     """Probability of a horizontal flip."""
-    jitter: tuple[Weight, Weight, Weight, Annotated[float, Field(ge=0, le=0.5)]] = (0.8, 0.8, 0.8, 0.2)
+    jitter: tuple[Weight, Weight, Weight, HueShift] = (0.8, 0.8, 0.8, 0.2)
     """ColorJitter strengths: brightness, contrast, saturation, hue."""
     jitter_p: Probability = 0.8
     """Probability that the jitter is applied."""

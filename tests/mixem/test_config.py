@@ -474,3 +474,16 @@ def test_hashes_are_what_they_were():
 def test_hashes_of_the_presets_differ():
     configs = [preset(name) for name in preset_names()]
     assert len({config_hash(config) for config in configs} | {base_hash(config) for config in configs}) == 12
+
+
+@pytest.mark.parametrize("assignment", ["augment.jitter=[0.1, 0.1, 0.1, false]", "data.channels=true"])
+def test_booleans_are_no_numbers_anywhere(assignment):
+    with pytest.raises(ConfigError, match="not true or false"):
+        validate(Config, override(preset_values("synthetic"), [assignment]))
+
+
+def test_negative_zero_is_zero():
+    negative, zero = (
+        validate(Config, override(preset_values("synthetic"), [f"loss.lambda3={value}"])) for value in ("-0.0", "0.0")
+    )
+    assert config_hash(negative) == config_hash(zero)

@@ -59,7 +59,7 @@ def test_a_killed_sweep_goes_on_without_repeating_and_ends_like_an_uninterrupted
 @pytest.mark.timeout(600)
 def test_failure_growth_reproduction_and_export(tmp_path):
     run = tmp_path / "run"
-    file = write_sweep(tmp_path / "sweep.yaml", run, {"loss.lambda1": [1.0, 1e38], "loss.lambda4": [0.1]})
+    file = write_sweep(tmp_path / "sweep.yaml", run, {"train.learning_rate": [1e-3, 1e30], "loss.lambda4": [0.1]})
     first = mixem("sweep", file)
     assert first.returncode == 1, first.stdout + first.stderr
     assert "1 of 2 trials failed" in first.stderr
@@ -67,7 +67,7 @@ def test_failure_growth_reproduction_and_export(tmp_path):
     assert "term" in json.loads(failed.read_text())["reason"]
     assert failed.parent.name in (run / "report" / "index.html").read_text()
 
-    grown = mixem("sweep", file, "--set", "loss.lambda4=[0.1, 0.2]", "--set", "loss.lambda1=1.0")
+    grown = mixem("sweep", file, "--set", "loss.lambda4=[0.1, 0.2]", "--set", "train.learning_rate=1e-3")
     assert grown.returncode == 0, grown.stdout + grown.stderr
     assert len(results(run)) == 2
     assert len(list(run.glob("base/*/result.json"))) == 1, "the base encoder is shared"
@@ -78,7 +78,7 @@ def test_failure_growth_reproduction_and_export(tmp_path):
     exported = tmp_path / "best"
     assert mixem("export", run, "-o", exported).returncode == 0
     config = load_config(exported / "best.yaml")
-    assert config.loss.lambda1 == 1.0
+    assert config.train.learning_rate == 1e-3
 
     again = tmp_path / "again"
     trained = mixem("train", exported / "best.yaml", "-o", again)
