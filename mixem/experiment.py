@@ -58,7 +58,11 @@ class Experiment:
         self.history: list[dict[str, float]] = []
         self._saved_at = time.monotonic()
         write_config(folder, config)
-        (folder / "failed.json").unlink(missing_ok=True)
+        for stale in (
+            folder / "failed.json",
+            *folder.glob(".*.*"),
+        ):  # temporary files of a killed writer begin with a dot
+            stale.unlink(missing_ok=True)
         state = folder / "state.safetensors"
         if state.exists():
             try:

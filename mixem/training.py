@@ -20,6 +20,8 @@ from mixem.model import build, transfer_encoder
 from mixem.runtime import Precision, autocast, derive_seed, generator, resolve_device, resolve_precision
 
 Stage = Literal["pretrain", "train"]
+ADAM_STATE = {"step", "exp_avg", "exp_avg_sq"}
+"""What Adam remembers of every parameter."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,8 @@ class Training:
         expected = self.model.state_dict()
         if {key: value.shape for key, value in model.items()} != {key: value.shape for key, value in expected.items()}:
             raise CheckpointError(f"{path}: does not fit the model (other weights or shapes)")
+        if any(set(states.get(index, {})) != ADAM_STATE for index in range(len(list(self.model.parameters())))):
+            raise CheckpointError(f"{path}: the optimiser's state is incomplete")
         self.model.load_state_dict(model)
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": states})
         for parameter, state in self.optimizer.state.items():

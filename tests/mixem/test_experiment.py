@@ -344,3 +344,12 @@ def test_a_damaged_record_is_refused(tmp_path):
     (tmp_path / "result.json").write_text('{"trial": ')
     with pytest.raises(CheckpointError, match=r"result\.json: damaged record \("):
         read_record(tmp_path)
+
+
+def test_a_killed_writers_temporary_files_are_swept_up(tmp_path, small, synthetic):
+    config = small()
+    folder = tmp_path / "base"
+    folder.mkdir()
+    (folder / ".state.safetensors.x1y2").write_bytes(b"half")
+    Experiment("pretrain", config, folder, synthetic)
+    assert [path.name for path in folder.iterdir()] == ["config.yaml"]

@@ -396,3 +396,19 @@ def test_weights_stay_float32_under_bf16(start):
     training = start("train", "runtime.precision=bf16", "train.epochs=1")
     run(training)
     assert all(parameter.dtype == torch.float32 for parameter in training.model.parameters())
+
+
+def test_a_state_without_all_of_the_optimiser_is_refused(tmp_path, small, synthetic):
+    from mixem.checkpoint import load_tensors, save_tensors
+
+    config = small()
+    split = split_stage(synthetic, config.data, config.pretrain)
+    training = Training("pretrain", config, split)
+    training.run_epoch()
+    path = tmp_path / "state.safetensors"
+    training.save(path, [])
+    tensors, metadata = load_tensors(path)
+    del tensors["optimizer.0.exp_avg"]
+    save_tensors(path, tensors, metadata)
+    with pytest.raises(CheckpointError, match="incomplete"):
+        Training("pretrain", config, split).load(path)
