@@ -11,6 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -99,14 +100,18 @@ def kmeans_from_components(features: NDArray[np.float32], p: NDArray[np.float32]
     """
     dominant = p.argmax(axis=1)
     means = np.stack([features[dominant == component].mean(axis=0) for component in np.unique(dominant)])
-    labels: Labels = KMeans(len(means), init=means, n_init=1).fit_predict(features)
-    return labels
+    return _fit(KMeans(len(means), init=means, n_init=1), features)
 
 
 def kmeans_random(features: NDArray[np.float32], clusters: int, restarts: int, seed: int) -> Labels:
     """K-means, the best of `restarts` random starts (k-means++) by its own inertia."""
-    start = seed % 2**32
-    labels: Labels = KMeans(clusters, n_init=restarts, random_state=start).fit_predict(features)
+    return _fit(KMeans(clusters, n_init=restarts, random_state=seed % 2**32), features)
+
+
+def _fit(kmeans: KMeans, features: NDArray[np.float32]) -> Labels:
+    """Cluster with as many threads as torch uses: the last bits of the sums depend on their number."""
+    with threadpool_limits(torch.get_num_threads()):
+        labels: Labels = kmeans.fit_predict(features)
     return labels
 
 
