@@ -37,9 +37,7 @@ class Progress(Callback):
         self.running: dict[str, dict[str, Any]] = {}
         self.epoch_seconds: list[float] = []
         self.started = self._last_line = time.monotonic()
-        self.live = (
-            Live(console=console, refresh_per_second=4, get_renderable=self.table) if console.is_terminal else None
-        )
+        self.live = Live(console=console, get_renderable=self.table, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> "Progress":
         if self.live:
@@ -49,6 +47,7 @@ class Progress(Callback):
     def __exit__(self, *_: object) -> None:
         if self.live:
             self.live.stop()
+            self.console.print(self.summary(), highlight=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks; a terminal is not picklable, and nothing here needs to be restored."""

@@ -1,6 +1,8 @@
 """The command line in a real process."""
 
+import contextlib
 import os
+import pty
 import subprocess
 import sys
 import time
@@ -32,8 +34,23 @@ def start_mixem(*arguments: object, cwd: Path = ROOT) -> "subprocess.Popen[str]"
     )
 
 
+def mixem_on_terminal(*arguments: object, cwd: Path = ROOT) -> tuple[int, str]:
+    """Run `mixem ARGUMENTS` with a terminal as its output; returns its exit code and all it wrote."""
+    terminal, output = pty.openpty()
+    with subprocess.Popen(
+        [*COMMAND, *map(str, arguments)], cwd=cwd, stdout=output, stderr=output, env=_environment()
+    ) as process:
+        os.close(output)
+        written = bytearray()
+        with contextlib.suppress(OSError):  # a terminal whose other end has closed reads as an error
+            while block := os.read(terminal, 4096):
+                written += block
+    os.close(terminal)
+    return process.returncode, written.decode(errors="replace")
+
+
 def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
+    return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "160", "TERM": "xterm"}
 
 
 def write_sweep(path: Path, run: Path, axes: dict[str, list[object]], **keys: object) -> Path:

@@ -9,7 +9,7 @@ import pytest
 
 from analysis import load_results
 from mixem.config_io import load_config
-from tests.sweeps.launch import mixem, results, start_mixem, wait_for, write_sweep
+from tests.sweeps.launch import mixem, mixem_on_terminal, results, start_mixem, wait_for, write_sweep
 
 MEASURED = [
     "validation.contrastive",
@@ -44,6 +44,7 @@ def test_a_killed_sweep_goes_on_without_repeating_and_ends_like_an_uninterrupted
     assert len(after) == 8
     assert {name: after[name].stat().st_mtime_ns for name in before} == before, "a finished trial was run again"
     assert "best configuration" in second.stdout
+    assert "tiny: 8 done, 0 running, 0 failed, 0 waiting" in second.stdout
     assert (run / "report" / "index.html").exists()
 
     third = mixem("sweep", file)
@@ -67,8 +68,11 @@ def test_failure_growth_reproduction_and_export(tmp_path):
     assert "term" in json.loads(failed.read_text())["reason"]
     assert failed.parent.name in (run / "report" / "index.html").read_text()
 
-    grown = mixem("sweep", file, "--set", "loss.lambda4=[0.1, 0.2]", "--set", "train.learning_rate=1e-3")
-    assert grown.returncode == 0, grown.stdout + grown.stderr
+    code, screen = mixem_on_terminal(
+        "sweep", file, "--set", "loss.lambda4=[0.1, 0.2]", "--set", "train.learning_rate=1e-3"
+    )
+    assert code == 0, screen
+    assert all(heading in screen for heading in ("settings", "epoch", "train: contrastive", "to go")), screen
     assert len(results(run)) == 2
     assert len(list(run.glob("base/*/result.json"))) == 1, "the base encoder is shared"
 
