@@ -28,9 +28,9 @@ install: .venv/installed
 
 .venv/installed: setup.cfg constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python 3.11 or newer is needed, such as Debian's or Ubuntu's package python3.11; then: make PYTHON=python3.11"; exit 1; }
+		{ echo "Python 3.11 or newer is needed, such as Debian's or Ubuntu's packages python3.11 and python3.11-venv; then: make PYTHON=python3.11 ..."; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
-		{ echo "Python's venv module is missing: install the package python3-venv"; exit 1; }
+		{ echo "Python's venv module is missing: install the package python3-venv (of another interpreter: python3.11-venv, ...)"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	@touch $@

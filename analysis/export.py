@@ -1,6 +1,6 @@
 """The best configuration and its weights, ready to use elsewhere: best.yaml and best.safetensors."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,15 +32,18 @@ def write_best(run: Path | str) -> ExportedPaths:
     return export_best(run, run)
 
 
-def export_best(run: Path | str, out_dir: Path | str, trial: str | None = None) -> ExportedPaths:
+def export_best(
+    run: Path | str, out_dir: Path | str, trial: str | None = None, overrides: Iterable[str] = ()
+) -> ExportedPaths:
     """Write the selected trial's configuration and weights, or those of `trial` (a unique prefix will do).
 
     best.yaml reads back equal to the trial's configuration but for `runtime.precision`, which is the one that
-    was used; where both came from stands in its comments. Raises ConfigError for an unknown, ambiguous or
-    unfinished trial, MixemError when nothing can be picked yet, CheckpointError for absent weights.
+    was used; where both came from stands in its comments. `overrides`: as `load_spec`. Raises ConfigError for an
+    unknown, ambiguous or unfinished trial, MixemError when nothing can be picked yet, CheckpointError for absent
+    weights.
     """
     run, out = Path(run), Path(out_dir)
-    spec, results = load_spec(run), load_results(run)
+    spec, results = load_spec(run, overrides), load_results(run)
     selection = select(results, spec.criterion, spec.reference) if trial is None else None
     name = selection.representative if selection else _find(results, str(trial))
     row = _record(results, name)
@@ -94,10 +97,10 @@ def _comments(spec: RunSpec, results: pd.DataFrame, row: dict[str, Any], selecti
     yield f"MIX'EM on {row['data.name']}, run {spec.name}: {finished} of {len(results)} trials finished"
     if selection:
         yield f"picked by criterion {spec.criterion}{weights}: mean {selection.mean:.6g}, n = {selection.n}"
-        yield f"seed {row['seed']:g}, the lowest of seeds {_joined(same['seed'])}: {value:.6g}"
+        yield f"seed {int(row['seed'])}, the lowest of seeds {_joined(same['seed'])}: {value:.6g}"
     else:
         yield f"asked for by its hash, not picked; criterion {spec.criterion}{weights}: {value:.6g}"
-        yield f"seed {row['seed']:g} of seeds {_joined(same['seed'])}"
+        yield f"seed {int(row['seed'])} of seeds {_joined(same['seed'])}"
     yield f"trial {row['trial']}, base encoder {row['base']}"
     for way in CLUSTERINGS:
         scores = {metric: row[f"scores.{way}.{metric}"] for metric in ("acc", "nmi", "ari")}
@@ -109,4 +112,4 @@ def _comments(spec: RunSpec, results: pd.DataFrame, row: dict[str, Any], selecti
 
 
 def _joined(seeds: "pd.Series[Any]") -> str:
-    return ", ".join(f"{seed:g}" for seed in sorted(seeds))
+    return ", ".join(str(int(seed)) for seed in sorted(seeds))

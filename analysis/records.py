@@ -1,14 +1,13 @@
 """The records of a run folder, as this package reads them: unknown keys are ignored, NaN is damage."""
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mixem.config import LossWeights
+from mixem.config import Criterion, LossWeights
 
 Hash = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Criterion = Literal["own", "contrastive", "reference"]
 
 
 class Record(BaseModel):

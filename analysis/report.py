@@ -4,7 +4,7 @@ import io
 import math
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from analysis.heatmaps import INK, MISSING, PAPER, Value, draw_heatmap, heatmap_data
-from analysis.records import Criterion, RunSpec
-from analysis.results import load_results, load_spec, write_tables
+from analysis.records import RunSpec
+from analysis.results import METHODS, load_results, load_spec, write_tables
 from analysis.selection import (
     LAMBDAS,
     Selection,
@@ -28,7 +28,7 @@ from analysis.selection import (
     spread,
     varying,
 )
-from mixem.config import LossWeights
+from mixem.config import Criterion, LossWeights
 from mixem.errors import MixemError
 from mixem.files import write_bytes
 
@@ -38,13 +38,6 @@ LABELS = {
     "loss.lambda3": "λ3 (push)",
     "loss.lambda4": "λ4 (pull)",
 }
-METHODS = (
-    ("scores.mixem", "MIX'EM", "K-means started at the mixture components"),
-    ("scores.argmax", "MIX'EM", "largest mixing coefficient (argmax)"),
-    ("scores.kmeans", "MIX'EM", "K-means with random starts"),
-    ("baseline.simclr_kmeans", "Baseline", "SimCLR + K-means, same base encoder"),
-    ("baseline.pixel_kmeans", "Baseline", "K-means on pixels"),
-)
 SHORT = {
     "contrastive": "the contrastive loss (NT-Xent) alone",
     "own": "each trial's own loss, with the trial's own weights",
@@ -52,13 +45,13 @@ SHORT = {
 }
 
 
-def write_report(run: Path | str) -> Path:
+def write_report(run: Path | str, overrides: Iterable[str] = ()) -> Path:
     """Write the tables, the pictures and report/index.html; gives the path of the latter.
 
-    An unfinished run is reported as far as it got. Raises ConfigError for no run folder.
+    An unfinished run is reported as far as it got. `overrides`: as `load_spec`. Raises ConfigError for no run folder.
     """
     run = Path(run)
-    spec, results = load_spec(run), load_results(run)
+    spec, results = load_spec(run, overrides), load_results(run)
     write_tables(run, results)
     try:
         selection, none_yet = select(results, spec.criterion, spec.reference), ""
@@ -83,7 +76,7 @@ def write_report(run: Path | str) -> Path:
         columns=_grid(results),
         trials=list(_trials(spec, results, selection)),
         provenance=_provenance(results),
-        folder=shlex.quote(run.resolve().name),
+        folder=shlex.quote(run.name if run.is_absolute() else str(run)),
     )
     return write_bytes(run / "report" / "index.html", page.encode())
 
@@ -118,7 +111,9 @@ def plain(value: Any) -> str:
     """A setting as one would write it; a dash where it is unknown or none."""
     if value is None or value != value:  # NaN
         return "–"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else f"{value:g}"
+    return str(value)
 
 
 def _summary(spec: RunSpec, results: pd.DataFrame) -> dict[str, Any]:

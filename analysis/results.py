@@ -3,7 +3,7 @@
 import itertools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,29 +12,47 @@ import pandas as pd
 
 from analysis.records import AnyRecord, BaseRecord, FailedRecord, RunSpec, TrialRecord
 from mixem.config import Config
-from mixem.config_io import base_hash, config_hash, load_config, read_yaml, set_key, validate
+from mixem.config_io import base_hash, config_hash, load_config, override, read_yaml, set_key, validate
 from mixem.errors import ConfigError, MixemError
 from mixem.files import write_bytes
 
 TERMS = ("contrastive", "component_entropy", "instance", "push", "pull")
 """The raw loss terms of the paper's section 3, summed over the two views."""
+METHODS = (
+    ("scores.mixem", "MIX'EM", "K-means started at the mixture components"),
+    ("scores.argmax", "MIX'EM", "largest mixing coefficient (argmax)"),
+    ("scores.kmeans", "MIX'EM", "K-means with random starts"),
+    ("baseline.simclr_kmeans", "Baseline", "SimCLR + K-means, same base encoder"),
+    ("baseline.pixel_kmeans", "Baseline", "K-means on pixels"),
+)
+"""The columns of the clusterings that are scored, and what they are, in the order they are shown."""
 CLUSTERINGS = ("mixem", "argmax", "kmeans")
 BASELINES = ("simclr_kmeans", "pixel_kmeans")
 METRICS = ("acc", "nmi", "ari", "clusters_used", "size_entropy")
 
+CHANGEABLE = ("criterion", "reference")
+"""What can be chosen anew for a run whose trials are finished."""
 MOST_POINTS = 4096
 """Grids of at most this many points are searched for the configuration of a trial that has not written it."""
 
 
-def load_spec(run: Path | str) -> RunSpec:
-    """The run's spec.yaml; without one, a spec of all its trial folders. Raises ConfigError for no run folder."""
-    run = Path(run)
+def load_spec(run: Path | str, overrides: Iterable[str] = ()) -> RunSpec:
+    """The run's spec.yaml; without one, a spec of all its trial folders. Raises ConfigError for no run folder.
+
+    `overrides`: `key=value` for the criterion and the reference weights.
+    """
+    run, overrides = Path(run), list(overrides)
+    for assignment in overrides:
+        if assignment.partition("=")[0].partition(".")[0].strip() not in CHANGEABLE:
+            raise ConfigError(f"--set {assignment}: not allowed here; of a run, {' and '.join(CHANGEABLE)} can be set")
     if (run / "spec.yaml").exists():
-        return validate(RunSpec, read_yaml(run / "spec.yaml"), f"{run / 'spec.yaml'}")
+        values = read_yaml(run / "spec.yaml")
+        return validate(RunSpec, override(values, overrides) if overrides else values, f"{run / 'spec.yaml'}")
     if not (run / "trials").is_dir():
         raise ConfigError(f"{run}: not a run folder; it has neither spec.yaml nor trials/")
     trials = sorted(folder.name for folder in (run / "trials").iterdir() if folder.is_dir())
-    return validate(RunSpec, {"name": run.resolve().name, "dataset": "unknown", "trials": trials}, f"{run}")
+    values = {"name": run.resolve().name, "dataset": "unknown", "trials": trials}
+    return validate(RunSpec, override(values, overrides), f"{run}")
 
 
 def load_results(run: Path | str) -> pd.DataFrame:

@@ -13,14 +13,14 @@ from typing import Any, Literal, get_args
 import pandas as pd
 from scipy.stats import spearmanr
 
-from analysis.records import Criterion
 from analysis.results import CONFIG_COLUMNS, TERMS
-from mixem.config import LossWeights
+from mixem.config import Criterion, LossWeights
+from mixem.config_io import PLACE_ONLY
 from mixem.errors import ConfigError, MixemError
 
 CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 LAMBDAS = ("loss.lambda1", "loss.lambda2", "loss.lambda3", "loss.lambda4")
-PLACE_COLUMNS = ("data.root", "runtime.device", "pretrain.threads", "train.threads")
+PLACE_COLUMNS = {f"{section}.{key}" for section, keys in PLACE_ONLY.items() for key in keys}
 TIE = 1e-12
 """Criterion values that differ by less than this, relatively, are equal."""
 CHANGES_SCALE = (

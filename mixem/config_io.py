@@ -154,12 +154,12 @@ def config_hash(config: Config) -> str:
 
 
 def base_hash(config: Config) -> str:
-    """12 hex digits over what determines a base encoder: data, encoder, augmentation, stage 1, seed."""
+    """12 hex digits over what determines a base encoder: data, encoder, augmentation, stage 1, seed, precision."""
     values = config.model_dump(mode="json", exclude=PLACE_ONLY)
-    values["model"].pop("components")  # the baselines look for as many clusters as the dataset has classes
+    values["model"].pop("components")
     values["loss"] = {"temperature": values["loss"]["temperature"]}
-    values.pop("train")
-    values.pop("validation")
+    for later in ("train", "validation", "evaluation"):
+        values.pop(later)
     return _digest(values)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -70,6 +71,10 @@ class Dataset:
 
     def checksum(self) -> str:
         """SHA-256 (hex) over names, shapes, images and labels of all pools; the same on every machine."""
+        return self._checksum
+
+    @cached_property
+    def _checksum(self) -> str:
         digest = hashlib.sha256(self.name.encode())
         for name, pool in sorted(self.pools.items()):
             digest.update(repr((name, tuple(pool.images.shape), pool.class_names)).encode())
@@ -116,7 +121,7 @@ def split_stage(dataset: Dataset, data: DataConfig, stage: StageConfig) -> Stage
 def describe(dataset: Dataset, config: Config) -> list[str]:
     """A line per stage and one for the test split: which images, how many.
 
-    Raises ConfigError for a stage that `split_stage` would refuse.
+    Raises ConfigError for a stage that `split_stage` would refuse, or a test split too small to cluster.
     """
     lines = []
     for name, stage in (("pretrain", config.pretrain), ("train", config.train)):
@@ -129,6 +134,12 @@ def describe(dataset: Dataset, config: Config) -> list[str]:
             line += "; transductive: they include images it is scored on"
         lines.append(line)
     test = dataset.pool("test")
+    clusters = max(config.model.components, len(test.class_names))
+    if len(test) < clusters:
+        raise ConfigError(
+            f"model.components: {config.model.components} is not allowed; the test split has {len(test)} images, "
+            f"too few for {clusters} clusters"
+        )
     scored = "no labels, so clusters cannot be scored" if test.labels is None else _classes(test)
     return [*lines, f"test: {len(test):,} images, {scored}"]
 

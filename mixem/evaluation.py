@@ -115,7 +115,7 @@ def _fit(kmeans: KMeans, features: NDArray[np.float32]) -> Labels:
     return labels
 
 
-def cluster_mixture(embedding: Embedding, test: ImageSet, config: Config) -> dict[str, Labels]:
+def cluster_mixture(embedding: Embedding, config: Config) -> dict[str, Labels]:
     """`mixem` (K-means from the components), `kmeans` (random starts) and `argmax` cluster numbers (N,)."""
     assert embedding.p is not None
     seed = derive_seed(config.seed, "kmeans")

@@ -1,17 +1,7 @@
-"""One stage of one configuration in a folder of its own: resumable, and recorded whole or not at all.
-
-FOLDER/config.yaml            the configuration
-       metrics.csv            one row an epoch
-       state.safetensors      where to go on from, while it runs
-       weights.safetensors    the trained model
-       embedding.npz          stage 2: features, p and clusters of the test split
-       result.json            written last: this stage is finished
-       failed.json            instead: why it ended
-"""
+"""One stage of one configuration in a folder of its own: resumable, and recorded whole or not at all."""
 
 import csv
 import io
-import json
 import logging
 import time
 from pathlib import Path
@@ -22,14 +12,15 @@ from torch import Tensor
 
 from mixem.checkpoint import load_tensors, save_tensors
 from mixem.config import Config
-from mixem.config_io import base_hash, config_hash, dump_config
+from mixem.config_io import base_hash
 from mixem.datasets import Dataset, split_stage
 from mixem.errors import CheckpointError, DataError
 from mixem.evaluation import Embedding, cluster_baselines, cluster_mixture, collapse_warnings, embed, score
 from mixem.files import write_atomically, write_json, write_text
 from mixem.provenance import provenance
+from mixem.records import Stage, identity, is_finished, read_record, write_config
 from mixem.runtime import keep_freed_memory, set_threads
-from mixem.training import EpochRecord, Stage, Training
+from mixem.training import EpochRecord, Training
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +57,7 @@ class Experiment:
         state = folder / "state.safetensors"
         if state.exists():
             try:
-                self.history = self.training.load(state)
+                self.history = self.training.load(state, dataset.checksum())
             except CheckpointError as error:
                 logger.warning("starting over: %s", error)
 
@@ -83,7 +74,7 @@ class Experiment:
         if self.training.finished:
             self._finish(record)
         elif time.monotonic() - self._saved_at >= self.save_seconds:
-            self.training.save(self.folder / "state.safetensors", self.history)
+            self.training.save(self.folder / "state.safetensors", self.history, self.dataset.checksum())
             self._saved_at = time.monotonic()
         return record
 
@@ -98,8 +89,10 @@ class Experiment:
     def _finish(self, last: EpochRecord) -> None:
         test = self.dataset.pool("test")
         embedding = embed(self.training.model, test.images, self.config)
-        cluster = cluster_baselines if self.stage == "pretrain" else cluster_mixture
-        clusterings = cluster(embedding, test, self.config)
+        if self.stage == "pretrain":
+            clusterings = cluster_baselines(embedding, test, self.config)
+        else:
+            clusterings = cluster_mixture(embedding, self.config)
         scores = score(clusterings, test)
         components = self.config.model.components
         record: dict[str, Any] = {
@@ -125,46 +118,19 @@ class Experiment:
         (self.folder / "state.safetensors").unlink(missing_ok=True)
 
 
-def identity(stage: Stage, config: Config) -> str:
-    """The hash that names a stage's folder."""
-    return base_hash(config) if stage == "pretrain" else config_hash(config)
-
-
-def is_finished(folder: Path) -> bool:
-    """Whether `folder` holds the record of a finished stage."""
-    return (folder / "result.json").exists()
-
-
-def write_config(folder: Path, config: Config) -> None:
-    """Write config.yaml, runnable alone by `mixem train`."""
-    write_text(folder / "config.yaml", dump_config(config))
-
-
-def write_failure(folder: Path, name: str, reason: str, epoch: int | None) -> None:
-    """Record that a stage ended without a result, and why, in one line."""
-    write_json(folder / "failed.json", {"trial": name, "reason": " ".join(reason.split()), "epoch": epoch})
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """The record of a finished stage; raises CheckpointError when it is absent or damaged."""
-    path = folder / "result.json"
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return record
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file") from None
-    except ValueError as error:
-        raise CheckpointError(f"{path}: damaged record ({error})") from None
+def check_images(folder: Path, dataset: Dataset) -> None:
+    """Raise DataError when the finished stage in `folder` was trained on other images than `dataset`."""
+    before, now = read_record(folder)["provenance"].get("data_checksum", ""), dataset.checksum()
+    if before != now:
+        raise DataError(
+            f"{folder}: made with other images than are there now (checksum {before[:12]}, now {now[:12]}); "
+            "use another folder for the results"
+        )
 
 
 def load_base(folder: Path, dataset: Dataset) -> dict[str, Tensor]:
-    """A finished base encoder's weights. Raises DataError when it was trained on other images."""
-    trained_on = read_record(folder)["provenance"]["data_checksum"]
-    if trained_on != dataset.checksum():
-        raise DataError(
-            f"{folder}: this base encoder was trained on other images (checksum {trained_on[:12]}, now "
-            f"{dataset.checksum()[:12]}); use another run folder"
-        )
+    """A finished base encoder's weights. Raises DataError when it was trained on other images than `dataset`."""
+    check_images(folder, dataset)
     tensors, _ = load_tensors(folder / "weights.safetensors")
     return tensors
 

@@ -5,7 +5,6 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,9 +16,9 @@ from mixem.datasets import ImageSet, StageSplit
 from mixem.errors import CheckpointError, DivergenceError
 from mixem.losses import LossTerms, WeightTensors, loss_terms, nt_xent
 from mixem.model import build, transfer_encoder
+from mixem.records import Stage
 from mixem.runtime import Precision, autocast, derive_seed, generator, resolve_device, resolve_precision
 
-Stage = Literal["pretrain", "train"]
 ADAM_STATE = {"step", "exp_avg", "exp_avg_sq"}
 """What Adam remembers of every parameter."""
 
@@ -161,19 +160,29 @@ class Training:
             if not math.isfinite(value):
                 raise DivergenceError(f"{where} term {term} became {value} in epoch {self.epochs_done} of {self.stage}")
 
-    def save(self, path: Path, history: list[dict[str, float]]) -> None:
-        """Write everything a later `load` needs to go on, and the epochs' rows so far, atomically."""
+    def save(self, path: Path, history: list[dict[str, float]], data: str = "") -> None:
+        """Write everything a later `load` needs to go on, and the epochs' rows so far, atomically.
+
+        `data`: checksum of the images it was trained on.
+        """
         tensors = {f"model.{key}": value for key, value in self.model.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items()}
-        metadata = {"stage": self.stage, "epochs_done": str(self.epochs_done), "history": json.dumps(history)}
+        metadata = {
+            "stage": self.stage,
+            "epochs_done": str(self.epochs_done),
+            "history": json.dumps(history),
+            "data": data,
+        }
         save_tensors(path, tensors, metadata)
 
-    def load(self, path: Path) -> list[dict[str, float]]:
-        """Go on from `save`; returns the rows so far. Raises CheckpointError when the file does not fit."""
+    def load(self, path: Path, data: str = "") -> list[dict[str, float]]:
+        """Go on from `save`; returns the rows so far. Raises CheckpointError when the file or the images do not fit."""
         tensors, metadata = load_tensors(path)
         if metadata.get("stage") != self.stage:
             raise CheckpointError(f"{path}: state of stage {metadata.get('stage')!r}, not {self.stage!r}")
+        if metadata.get("data") != data:
+            raise CheckpointError(f"{path}: trained on other images")
         model = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
         states: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():

@@ -38,6 +38,11 @@ def main() -> None:
     except MixemError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:  # no space, no permission: what was finished is recorded
+        print(
+            f"error: {error.filename or ''}: {error.strerror or error}".replace("error: :", "error:"), file=sys.stderr
+        )
+        sys.exit(1)
 
 
 @app.callback(invoke_without_command=True)
@@ -68,8 +73,7 @@ def sweep(
     from sweeps.plan import Plan
     from sweeps.spec import load_spec
 
-    spec = load_spec(file, [*(overrides or ()), *([f"run={run}"] if run else ())])
-    plan = Plan.of(spec)
+    plan = Plan.of(load_spec(file, overrides or ()), run)
     console = Console()
     if dry_run:
         print("\n".join(plan.describe()))
@@ -105,11 +109,11 @@ def status(run: RunFolder) -> None:
 
 
 @app.command()
-def report(run: RunFolder) -> None:
-    """Write a run's tables and report again, also of an unfinished run."""
+def report(run: RunFolder, overrides: Overrides = None) -> None:
+    """Write a run's tables and report again, also of an unfinished run, or by another criterion."""
     from analysis.report import write_report
 
-    print(write_report(_existing(run)))
+    print(write_report(_existing(run), overrides or ()))
 
 
 @app.command()
@@ -117,11 +121,12 @@ def export(
     run: RunFolder,
     out: OutFolder,
     trial: Annotated[str | None, typer.Option(metavar="HASH", help="A trial; none: the picked one.")] = None,
+    overrides: Overrides = None,
 ) -> None:
     """Copy the best configuration and its weights to a folder."""
     from analysis.export import export_best
 
-    paths = export_best(_existing(run), out, trial)
+    paths = export_best(_existing(run), out, trial, overrides or ())
     print(paths.config, paths.weights, sep="\n")
 
 

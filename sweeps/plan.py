@@ -1,5 +1,6 @@
 """What a sweep has to do: its trials and base encoders, and which of them the run folder already holds."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import yaml
 from mixem.config import Config
 from mixem.config_io import base_hash
 from mixem.files import write_text
+from mixem.records import is_failed, is_finished, stage_folder
 from sweeps.spec import SweepSpec
 
 
@@ -20,48 +22,41 @@ class Plan:
     trials: dict[str, Config]
 
     @classmethod
-    def of(cls, spec: SweepSpec) -> "Plan":
-        """Plan a spec over its run folder."""
-        return cls(spec, spec.folder, spec.trials())
+    def of(cls, spec: SweepSpec, run: Path | None = None) -> "Plan":
+        """Plan a spec over a run folder; none: the spec's own. Raises ConfigError on a bad value."""
+        return cls(spec, run or spec.folder, spec.trials())
 
     def trial_folder(self, name: str) -> Path:
         """Where a trial's record lies."""
-        return self.run / "trials" / name
+        return stage_folder(self.run, "train", name)
 
     def base_folder(self, name: str) -> Path:
         """Where a base encoder lies."""
-        return self.run / "base" / name
+        return stage_folder(self.run, "pretrain", name)
 
-    def bases(self) -> dict[str, Config]:
-        """The distinct base encoders, each with the first configuration that needs it."""
+    def bases(self, trials: Iterable[str]) -> dict[str, Config]:
+        """The distinct base encoders that `trials` need, each with the first configuration that needs it."""
         bases: dict[str, Config] = {}
-        for config in self.trials.values():
-            bases.setdefault(base_hash(config), config)
+        for name in trials:
+            bases.setdefault(base_hash(self.trials[name]), self.trials[name])
         return bases
 
     def finished(self) -> list[str]:
-        """Trials with a result."""
-        return [name for name in self.trials if (self.trial_folder(name) / "result.json").exists()]
+        """Trials with a whole result."""
+        return [name for name in self.trials if is_finished(self.trial_folder(name))]
 
     def failed(self) -> list[str]:
-        """Trials that ended without a result."""
-        done = set(self.finished())
-        ended = [name for name in self.trials if (self.trial_folder(name) / "failed.json").exists()]
-        return [name for name in ended if name not in done]
+        """Trials that ended without a result, or whose result is damaged."""
+        return [name for name in self.trials if is_failed(self.trial_folder(name))]
 
     def missing(self, retry_failed: bool = False) -> list[str]:
         """Trials still to run."""
-        over = set(self.finished()) | (set() if retry_failed else set(self.failed()))
+        over = {*self.finished(), *(() if retry_failed else self.failed())}
         return [name for name in self.trials if name not in over]
 
-    def missing_bases(self, trials: list[str]) -> dict[str, Config]:
+    def missing_bases(self, trials: Iterable[str]) -> dict[str, Config]:
         """The base encoders that `trials` need and the run folder lacks."""
-        needed = {base_hash(self.trials[name]) for name in trials}
-        return {
-            name: config
-            for name, config in self.bases().items()
-            if name in needed and not (self.base_folder(name) / "result.json").exists()
-        }
+        return {name: config for name, config in self.bases(trials).items() if not is_finished(self.base_folder(name))}
 
     def write(self) -> None:
         """Write RUN/spec.yaml: the resolved spec and its trials' hashes, in order."""
@@ -72,22 +67,15 @@ class Plan:
     def describe(self) -> list[str]:
         """The plan in lines, for `--dry-run`."""
         finished, failed, missing = set(self.finished()), set(self.failed()), self.missing()
-        lines = [f"{name}  {status:8}  {point}" for name, status, point in self._rows(finished, failed)]
+        lines = []
+        for name, config in self.trials.items():
+            status = "finished" if name in finished else "failed" if name in failed else "to run"
+            lines.append(f"{name}  {status:8}  {self.spec.point(config)}")
         resources = self.spec.resources
-        lines += [
+        return [
+            *lines,
             f"{len(self.trials)} trials: {len(finished)} finished, {len(failed)} failed, {len(missing)} to run",
-            f"{len(self.bases())} base encoder(s), {len(self.missing_bases(missing))} to train",
+            f"{len(self.bases(self.trials))} base encoder(s), {len(self.missing_bases(missing))} to train",
             f"each trial asks for {resources.cpu:g} CPU(s) and {resources.gpu:g} GPU(s)",
             f"run folder: {self.run}",
-        ]
-        return lines
-
-    def _rows(self, finished: set[str], failed: set[str]) -> list[tuple[str, str, str]]:
-        return [
-            (
-                name,
-                "finished" if name in finished else "failed" if name in failed else "to run",
-                self.spec.point(config),
-            )
-            for name, config in self.trials.items()
         ]

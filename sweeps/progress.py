@@ -8,6 +8,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 PLAIN_SECONDS = 15.0
@@ -17,8 +18,8 @@ PLAIN_SECONDS = 15.0
 class Progress(Callback):
     """Counts trials and shows the running ones; hears of them from Tune.
 
-    `total`: jobs of this stage; `already`: jobs that were finished before; `labels`: what to call each job;
-    `on_error`: told of jobs that Tune gave up, with the reason.
+    `labels`: what to call each job; `epochs`: how many each has; `slots`: jobs that run at a time; `already`: jobs that
+    were finished before; `waiting`: jobs of the next stage; `on_error`: told what Tune gave up, with the reason.
     """
 
     def __init__(
@@ -26,13 +27,15 @@ class Progress(Callback):
         console: Console,
         title: str,
         labels: dict[str, str],
-        epochs: int,
+        epochs: dict[str, int],
         slots: int,
         already: int,
+        waiting: int,
         on_error: Callable[[str, str], None],
     ) -> None:
         self.console, self.title, self.labels, self.epochs = console, title, labels, epochs
-        self.slots, self.already, self.on_error = max(1, slots), already, on_error
+        self.left = dict(epochs)
+        self.slots, self.already, self.waiting, self.on_error = max(1, slots), already, waiting, on_error
         self.done = self.failed = 0
         self.running: dict[str, dict[str, Any]] = {}
         self.epoch_seconds: list[float] = []
@@ -47,7 +50,7 @@ class Progress(Callback):
     def __exit__(self, *_: object) -> None:
         if self.live:
             self.live.stop()
-            self.console.print(self.summary(), highlight=False)
+            self.console.print(self.summary(), highlight=False, markup=False, soft_wrap=True)
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks; a terminal is not picklable, and nothing here needs to be restored."""
@@ -66,7 +69,7 @@ class Progress(Callback):
             self.running[name] = result
             self.epoch_seconds.append(result["seconds"])
         if result.get("done"):
-            self.running.pop(name, None)
+            self._end(name)
             if result.get("failed"):
                 self.failed += 1
             else:
@@ -76,50 +79,58 @@ class Progress(Callback):
             )
         elif time.monotonic() - self._last_line >= PLAIN_SECONDS:
             self.line(
-                ", ".join(f"{job} epoch {row.get('epoch', 0)}/{self.epochs}" for job, row in self.running.items())
+                ", ".join(f"{job} epoch {row.get('epoch', 0)}/{self.epochs[job]}" for job, row in self.running.items())
             )
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Tune gave a job up."""
         name = trial.config["job"]["name"]
-        self.running.pop(name, None)
+        self._end(name)
         self.failed += 1
-        self.on_error(name, _reason(trial))
-        self.line(f"{name} failed  {self.labels[name]}")
+        reason = _reason(trial)
+        try:
+            self.on_error(name, reason)
+        except OSError as error:  # a full disk must not end the other trials
+            reason = f"{reason} (not recorded: {error})"
+        self.line(f"{name} failed  {self.labels[name]}  {reason}")
+
+    def _end(self, name: str) -> None:
+        self.running.pop(name, None)
+        self.left.pop(name, None)
 
     def line(self, text: str) -> None:
         """A plain line, where there is no live table."""
         if self.live is None:
             self._last_line = time.monotonic()
-            self.console.print(f"{self.summary()}  |  {text}", highlight=False, soft_wrap=True)
+            self.console.print(f"{self.summary()}  |  {text}", highlight=False, markup=False, soft_wrap=True)
 
     def summary(self) -> str:
         """The counts and the time to go in one line."""
-        waiting = len(self.labels) - self.done - self.failed - len(self.running)
         counts = (
-            f"{self.done + self.already} done, {len(self.running)} running, {self.failed} failed, {waiting} waiting"
+            f"{self.done + self.already} done, {len(self.running)} running, {self.failed} failed, "
+            f"{len(self.left) - len(self.running)} waiting"
         )
-        return f"{self.title}: {counts}, {_clock(time.monotonic() - self.started)} elapsed, {self.to_go()} to go"
+        then = f", then {self.waiting} trials" if self.waiting else ""
+        return f"{self.title}: {counts}, {_clock(time.monotonic() - self.started)} elapsed, {self.to_go()} to go{then}"
 
     def to_go(self) -> str:
         """Time to go, from the mean seconds of an epoch and the jobs that run at a time."""
         if not self.epoch_seconds:
             return "?"
-        ahead = (len(self.labels) - self.done - self.failed) * self.epochs
-        ahead -= sum(int(row.get("epoch", 0)) for row in self.running.values())
+        ahead = sum(self.left.values()) - sum(int(row.get("epoch", 0)) for row in self.running.values())
         mean = sum(self.epoch_seconds) / len(self.epoch_seconds)
-        return _clock(ahead * mean / min(self.slots, max(1, len(self.labels) - self.done - self.failed)))
+        return _clock(ahead * mean / min(self.slots, max(1, len(self.left))))
 
     def table(self) -> Table:
         """The live table: a row for each running job."""
-        table = Table(title=self.summary(), title_justify="left", title_style="bold", expand=False)
+        table = Table(title=escape(self.summary()), title_justify="left", title_style="bold", expand=False)
         for heading in ("trial", "settings", "epoch", "train: contrastive", "validation: contrastive", "instance"):
             table.add_column(heading, justify="left" if heading in ("trial", "settings") else "right")
         for name, row in self.running.items():
             table.add_row(
                 name,
-                self.labels[name],
-                f"{row.get('epoch', 0)}/{self.epochs}",
+                escape(self.labels[name]),
+                f"{row.get('epoch', 0)}/{self.epochs[name]}",
                 *(
                     _number(row.get(key))
                     for key in ("train_contrastive", "validation_contrastive", "validation_instance")

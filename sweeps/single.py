@@ -5,13 +5,15 @@ from pathlib import Path
 
 from mixem.checkpoint import load_tensors
 from mixem.config import Config
-from mixem.config_io import base_hash, config_hash, load_config
+from mixem.config_io import load_config
 from mixem.datasets import Dataset, describe, load_dataset
 from mixem.errors import CheckpointError, ConfigError, MixemError
 from mixem.evaluation import ClusteringRecord, cluster_mixture, collapse_warnings, embed, score
-from mixem.experiment import Experiment, is_finished, load_base, read_record, write_failure
+from mixem.experiment import Experiment, check_images, load_base
 from mixem.model import build
-from mixem.training import EpochRecord, Stage
+from mixem.records import Stage, identity, is_finished, read_record, stage_folder, write_failure
+from mixem.runtime import set_threads
+from mixem.training import EpochRecord
 
 
 def run_pretrain(config: Config, out: Path) -> None:
@@ -30,7 +32,14 @@ def run_train(config: Config, out: Path) -> None:
 def run_evaluate(folder: Path, overrides: Iterable[str]) -> None:
     """Score the weights in a folder; raises ConfigError when it holds no configuration or they do not fit it."""
     config, weights = _exported(folder, overrides)
-    dataset = _announced(config)
+    dataset = load_dataset(config.data)
+    test = dataset.pool("test")
+    if len(test) < config.model.components:
+        raise ConfigError(
+            f"{config.data.name}: the test split has {len(test)} images, too few for {config.model.components} clusters"
+        )
+    print(f"{config.data.name}: {len(test):,} test images")
+    set_threads(config.train.threads)
     model = build("train", config.model, config.data.channels, seed=0)
     tensors, _ = load_tensors(weights)
     try:
@@ -39,8 +48,7 @@ def run_evaluate(folder: Path, overrides: Iterable[str]) -> None:
         raise CheckpointError(
             f"{weights}: does not fit the configuration ({str(error).splitlines()[-1].strip()})"
         ) from None
-    test = dataset.pool("test")
-    scores = score(cluster_mixture(embed(model, test.images, config), test, config), test)
+    scores = score(cluster_mixture(embed(model, test.images, config), config), test)
     for name, record in scores.items():
         print(score_line(name, record))
     for warning in collapse_warnings(scores, config.model.components):
@@ -63,9 +71,10 @@ def _announced(config: Config) -> Dataset:
 
 
 def _run(stage: Stage, config: Config, out: Path, dataset: Dataset, base: Path | None = None) -> Path:
-    name = base_hash(config) if stage == "pretrain" else config_hash(config)
-    folder = out / ("base" if stage == "pretrain" else "trials") / name
+    name = identity(stage, config)
+    folder = stage_folder(out, stage, name)
     if is_finished(folder):
+        check_images(folder, dataset)
         print(f"{folder}: already finished")
     else:
         experiment = Experiment(stage, config, folder, dataset, load_base(base, dataset) if base else None)
@@ -76,8 +85,11 @@ def _run(stage: Stage, config: Config, out: Path, dataset: Dataset, base: Path |
         except MixemError as error:
             write_failure(folder, name, str(error), experiment.training.epochs_done)
             raise
-    for key, values in read_record(folder)["scores"].items():
+    record = read_record(folder)
+    for key, values in record["scores"].items():
         print(score_line(key, ClusteringRecord(**values)))
+    for warning in record["warnings"]:
+        print(f"warning: {warning}")
     print(folder)
     return folder
 

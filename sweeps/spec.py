@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field
 
-from mixem.config import Config, CountOrZero, LossWeights, Section, Weight
-from mixem.config_io import config_hash, merge, override, preset_values, read_yaml, set_key, validate
+from mixem.config import Config, CountOrZero, Criterion, LossWeights, Positive, Section, Weight
+from mixem.config_io import PLACE_ONLY, config_hash, merge, override, preset_values, read_yaml, set_key, validate
 from mixem.errors import ConfigError
 
 
@@ -24,7 +24,7 @@ Axis = Annotated[list[Any], Field(min_length=1), BeforeValidator(_as_list)]
 class Resources(Section):
     """What one trial asks of the cluster."""
 
-    cpu: Annotated[float, Field(gt=0)] = 1
+    cpu: Positive = 1
     """CPU cores a trial; a CPU trial computes with as many threads."""
     gpu: Weight = 0
     """GPUs a trial; a fraction shares one GPU between trials."""
@@ -43,7 +43,7 @@ class SweepSpec(Section):
     """Configuration keys and the values to try; the trials are all combinations."""
     search: Literal["grid"] = "grid"
     """How the axes are searched."""
-    criterion: Literal["reference", "own", "contrastive"] = "reference"
+    criterion: Criterion = "reference"
     """The validation loss by which a configuration is picked (paper section 7)."""
     reference: LossWeights = LossWeights()
     """The weights with which `reference` scores every trial."""
@@ -57,7 +57,7 @@ class SweepSpec(Section):
     @property
     def folder(self) -> Path:
         """The run folder."""
-        return Path(self.run or f"runs/{self.name}")
+        return Path(self.run or f"runs/{self.name}").expanduser()
 
     def base_config(self) -> dict[str, Any]:
         """The plain configuration that the axes vary."""
@@ -65,12 +65,19 @@ class SweepSpec(Section):
 
     def trials(self) -> dict[str, Config]:
         """Every combination of the axes by its hash, the last axis fastest; raises ConfigError on a bad value."""
+        self._check_axes()
+        base = self.base_config()
         configs = []
         for values in itertools.product(*self.axes.values()):
-            point = self.base_config()
+            point = base
             for key, value in zip(self.axes, values, strict=True):
                 point = set_key(point, key, value)
-            configs.append(_with_threads(validate(Config, point), int(self.resources.cpu)))
+            config = validate(Config, point)
+            if config.runtime.device == "cuda" and not self.resources.gpu:
+                raise ConfigError(
+                    "resources.gpu: 0 is not allowed with runtime.device cuda; a share of a GPU is needed"
+                )
+            configs.append(_with_threads(config, int(self.resources.cpu)))
         hashes = [config_hash(config) for config in configs]
         repeated = [name for name, count in Counter(hashes).items() if count > 1]
         if repeated:
@@ -78,9 +85,20 @@ class SweepSpec(Section):
             raise ConfigError(f"axes: {len(twins)} trials are the same ({self.point(twins[0])}); list each value once")
         return dict(zip(hashes, configs, strict=True))
 
-    def point(self, config: Config) -> str:
-        """Where a trial lies on the axes, for people."""
-        return ", ".join(f"{key} = {value_at(config, key)}" for key in self.axes)
+    def _check_axes(self) -> None:
+        for key in self.axes:
+            section, _, rest = key.partition(".")
+            if rest in PLACE_ONLY.get(section, ()):
+                raise ConfigError(f"axes: {key} is not allowed; it says where a trial runs, not what it computes")
+            fixed: Any = self.config
+            for part in key.split("."):
+                fixed = fixed.get(part) if isinstance(fixed, Mapping) else None
+            if fixed is not None:
+                raise ConfigError(f"config.{key}: {fixed!r} is not allowed; {key} is an axis, set its values there")
+
+    def point(self, config: Config, keys: Iterable[str] | None = None) -> str:
+        """Where a trial lies on the axes (all, or those named by `keys`), for people."""
+        return ", ".join(f"{key} = {value_at(config, key)}" for key in keys or self.axes)
 
 
 def value_at(config: Config, key: str) -> Any:
@@ -92,7 +110,9 @@ def value_at(config: Config, key: str) -> Any:
 
 
 def _with_threads(config: Config, threads: int) -> Config:
-    """Fix the thread count of stage 2, on which the last bits of a CPU run depend."""
+    """Fix the thread count of stage 2, on which the last bits of a CPU run depend, unless it is given."""
+    if config.train.threads:
+        return config
     return config.model_copy(update={"train": config.train.model_copy(update={"threads": max(1, threads)})})
 
 
@@ -109,9 +129,7 @@ def load_spec(path: Path, overrides: Iterable[str] = ()) -> SweepSpec:
         raise ConfigError(f"{path}: no sweep found; it stands under the key metadata.sweep")
     for assignment in overrides:
         values = _override(values, assignment)
-    spec = validate(SweepSpec, values, "metadata.sweep")
-    spec.trials()
-    return spec
+    return validate(SweepSpec, values, "metadata.sweep")
 
 
 def _override(values: Mapping[str, Any], assignment: str) -> dict[str, Any]:

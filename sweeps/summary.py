@@ -10,68 +10,72 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.export import write_best
-from analysis.report import write_report
-from analysis.results import load_results, load_spec
+from analysis.report import plain, write_report
+from analysis.results import METHODS, load_results, load_spec
 from analysis.selection import select
 from mixem.errors import MixemError
-
-CLUSTERINGS = (
-    ("scores.mixem", "MIX'EM: K-means from components"),
-    ("scores.argmax", "MIX'EM: argmax p"),
-    ("scores.kmeans", "MIX'EM: K-means from random starts"),
-    ("baseline.simclr_kmeans", "baseline: SimCLR + K-means"),
-    ("baseline.pixel_kmeans", "baseline: K-means on pixels"),
-)
+from mixem.records import is_failed, is_finished
 
 
 def print_summary(run: Path, console: Console) -> None:
     """Write the report and the best configuration, and print the answer: what was picked, and how it scores."""
+
+    def say(text: str, style: str | None = None) -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True, style=style)
+
     report = write_report(run)
     results, spec = load_results(run), load_spec(run)
     try:
         selection = select(results, spec.criterion, spec.reference)
     except MixemError as error:
-        console.print(f"{error}\nreport: {report}", highlight=False, soft_wrap=True)
+        say(f"{error}\nreport: {report}")
         return
     best = write_best(run)
     picked = results[results["trial"].isin(selection.trials)]
-    point = ", ".join(
-        f"{key} = {value:g}" if isinstance(value, float) else f"{key} = {value}"
-        for key, value in selection.settings.items()
-    )
-    table = Table(
-        title=f"picked by {spec.criterion} validation loss: {point}", title_justify="left", title_style="bold"
-    )
-    for heading in ("test split", "ACC", "NMI", "ARI"):
-        table.add_column(heading, justify="left" if heading == "test split" else "right")
-    for key, name in CLUSTERINGS:
-        table.add_row(name, *(_spread(picked, f"{key}.{score}") for score in ("acc", "nmi", "ari")))
+    point = ", ".join(f"{key} = {plain(value)}" for key, value in selection.settings.items())
+    say(f"picked by {spec.criterion} validation loss: {point}", style="bold")
+    table = Table()
+    for heading in ("test split", "ACC", "NMI", "ARI", "clusters used"):
+        table.add_column(heading, justify="left" if heading == "test split" else "right", no_wrap=True)
+    for key, kind, how in METHODS:
+        scores = (_spread(picked, f"{key}.{score}") for score in ("acc", "nmi", "ari"))
+        table.add_row(f"{kind}: {how}", *scores, _spread(picked, f"{key}.clusters_used", 0))
     console.print(table)
+    for name, warnings in picked[["trial", "warnings"]].to_numpy():
+        for warning in warnings or ():
+            say(f"warning: {name}: {warning}")
     for name, path in (("report", report), ("best configuration", best.config), ("its weights", best.weights)):
-        console.print(f"{name}: {path}", highlight=False, soft_wrap=True)
+        say(f"{name}: {path}")
 
 
 def status_lines(run: Path) -> list[str]:
     """Counts of trials by status, the epochs of those that have started, and the time to go."""
     results = load_results(run)
+    bases = [folder for folder in sorted(run.glob("base/*")) if _started(folder)]
     pending = [run / "trials" / name for name in results.loc[results["status"] == "pending", "trial"]]
-    started = [folder for folder in pending if (folder / "metrics.csv").exists()]
+    started = [folder for folder in pending if _started(folder)]
     counts = results["status"].value_counts()
     lines = [
         f"{run}: {len(results)} trials: {counts.get('finished', 0)} finished, {counts.get('failed', 0)} failed, "
         f"{counts.get('damaged', 0)} damaged, {len(started)} started, {len(pending) - len(started)} waiting"
     ]
-    for folder in started:
+    for folder in (*bases, *started):
         age = time.time() - (folder / "metrics.csv").stat().st_mtime
-        lines.append(f"  {folder.name}: epoch {_epochs(folder)}, last sign of life {age:.0f} s ago")
+        kind = "base encoder" if folder in bases else "trial"
+        lines.append(f"  {kind} {folder.name}: epoch {_epochs(folder)}, last sign of life {age:.0f} s ago")
     seconds = results["seconds"].dropna() if "seconds" in results else pd.Series(dtype=float)
     if len(pending) and len(seconds):
         lines.append(
             f"about {seconds.mean() * len(pending) / 60:.0f} minutes of training to go, divided by the workers"
         )
-    for name, reason in results.loc[results["status"].isin(("failed", "damaged")), ["trial", "reason"]].to_numpy():
-        lines.append(f"  {name} failed: {reason}")
+    ended = results[results["status"].isin(("failed", "damaged"))]
+    for name, status, reason in ended[["trial", "status", "reason"]].to_numpy():
+        lines.append(f"  trial {name} {status}: {reason}")
     return lines
+
+
+def _started(folder: Path) -> bool:
+    return (folder / "metrics.csv").exists() and not is_finished(folder) and not is_failed(folder)
 
 
 def _epochs(folder: Path) -> int:
@@ -79,9 +83,9 @@ def _epochs(folder: Path) -> int:
         return sum(1 for _ in csv.DictReader(stream))
 
 
-def _spread(trials: pd.DataFrame, column: str) -> str:
+def _spread(trials: pd.DataFrame, column: str, decimals: int = 4) -> str:
     values: Any = trials[column].dropna() if column in trials else pd.Series(dtype=float)
     if values.empty:
         return "-"
-    mean = f"{values.mean():.4f}"
-    return mean if len(values) < 2 else f"{mean} ± {values.std():.4f}"
+    mean = f"{values.mean():.{decimals}f}"
+    return mean if len(values) < 2 else f"{mean} ± {values.std():.{decimals}f}"

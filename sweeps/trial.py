@@ -7,12 +7,17 @@ from typing import Any
 import ray
 from ray import tune
 
-from mixem.config import Config
+from mixem.config import Config, DataConfig
 from mixem.config_io import base_hash, validate
 from mixem.datasets import Dataset
 from mixem.errors import MixemError
-from mixem.experiment import Experiment, is_finished, write_failure
-from mixem.training import Stage
+from mixem.experiment import Experiment
+from mixem.records import Stage, is_finished, write_failure
+
+
+def images_key(data: DataConfig) -> str:
+    """What tells two sets of images in memory apart."""
+    return repr((data.name, data.root, data.channels, data.image_size))
 
 
 class StageTrainable(tune.Trainable):
@@ -23,12 +28,12 @@ class StageTrainable(tune.Trainable):
     starts the trial again, and it goes on from its last saved state.
     """
 
-    def setup(self, config: dict[str, Any], dataset: Dataset, bases: Mapping[str, Any]) -> None:
-        """`dataset`: a Dataset; `bases`: base hash to the object reference of its weights.
+    def setup(self, config: dict[str, Any], images: Mapping[str, Any], bases: Mapping[str, Any]) -> None:
+        """`images`: images key to a Dataset's object reference; `bases`: base hash to its weights' reference.
 
-        Both come from the object store, whose memory the workers of one machine share.
+        Both lie in the object store, whose memory the workers of one machine share.
         """
-        self.dataset = dataset
+        self.images = images
         self.bases = bases
         self._begin(config["job"])
 
@@ -45,9 +50,10 @@ class StageTrainable(tune.Trainable):
             return
         stage: Stage = job["stage"]
         config = validate(Config, job["config"])
+        dataset: Dataset = ray.get(self.images[images_key(config.data)])
         base = ray.get(self.bases[base_hash(config)]) if stage == "train" else None
         try:
-            self.experiment = Experiment(stage, config, self.folder, self.dataset, base)
+            self.experiment = Experiment(stage, config, self.folder, dataset, base)
         except MixemError as error:
             write_failure(self.folder, self.name, str(error), None)
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from run_folder import RunBuilder
 
 from analysis import load_results
-from analysis.records import Criterion
 from analysis.selection import (
     CRITERIA,
     Configuration,
@@ -23,7 +22,7 @@ from analysis.selection import (
     spread,
     varying,
 )
-from mixem.config import LossWeights
+from mixem.config import Criterion, LossWeights
 from mixem.errors import ConfigError, MixemError
 
 REFERENCE = LossWeights()

@@ -1,5 +1,6 @@
 """The command line: exit codes, one-line errors, the plan."""
 
+import shlex
 import subprocess
 import sys
 import time
@@ -45,8 +46,9 @@ def test_the_papers_sweeps_can_be_planned_without_their_data(name):
         (["sweep", "sweeps/digits.yaml", "--set", "loss.lambda2=[]", "--dry-run"], 2, "loss.lambda2"),
         (["sweep"], 2, "Missing argument"),
         (["status", "no/such/run"], 2, "no such folder"),
-        (["report", "docs"], 2, "not a run folder"),
-        (["evaluate", "docs"], 2, "neither best.yaml nor config.yaml"),
+        (["report", "tests"], 2, "not a run folder"),
+        (["report", "tests", "--set", "loss.lambda2=1"], 2, "criterion and reference can be set"),
+        (["evaluate", "tests"], 2, "neither best.yaml nor config.yaml"),
         (["data", "mnist"], 2, "data.name"),
         (["train", "mixem/presets/digits.yaml", "--set", "train.epochs=none"], 2, "train.epochs"),
         (["train", "mixem/presets/cifar10.yaml", "--set", "data.root=/nowhere"], 1, "mixem data cifar10"),
@@ -67,6 +69,29 @@ def test_a_sweep_of_absent_data_fails_before_ray_starts(tmp_path):
     assert "mixem data cifar10" in ended.stderr
     assert time.monotonic() - started < 60
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        line.strip().partition("  ")[0]
+        for line in (ROOT / "README.md").read_text().splitlines()
+        if line.startswith("    mixem sweep ")
+    ],
+)
+def test_the_readmes_sweeps_can_be_planned(command):
+    words = [word for word in shlex.split(command)[1:] if word != "--dry-run"]
+    shown = mixem(*words, "--dry-run")
+    assert shown.returncode == 0, shown.stderr
+    assert "trials:" in shown.stdout
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    ended = mixem("train", "mixem/presets/synthetic.yaml", "-o", tmp_path / "file" / "x")
+    assert ended.returncode == 1
+    assert "Not a directory" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_data_checks_a_dataset_that_needs_no_download():

@@ -50,6 +50,11 @@ def test_cpus_of_a_trial_become_its_threads_and_leave_its_hash_alone(tmp_path):
     assert {config.train.threads for config in four.values()} == {4}
 
 
+def test_threads_that_are_set_stay(tmp_path):
+    trials = load_spec(sweep(tmp_path), ["train.threads=3"]).trials()
+    assert {config.train.threads for config in trials.values()} == {3}
+
+
 @pytest.mark.parametrize(
     ("assignment", "expected"),
     [
@@ -79,7 +84,11 @@ def test_set_changes_the_configuration_and_the_spec(tmp_path):
         ({"axes": {"loss.lambda2": [-1]}}, ("loss.lambda2", "-1", "greater than or equal to 0")),
         ({"axes": {"loss.lambda2": ["x"]}}, ("loss.lambda2", "'x'", "number")),
         ({"axes": {"seed": [0, 0]}}, ("axes", "the same", "seed = 0")),
-        ({"axes": {"data.root": ["a", "b"]}}, ("axes", "the same")),
+        ({"axes": {"data.root": ["a", "b"]}}, ("data.root", "where a trial runs")),
+        ({"axes": {"train.threads": [1, 2]}}, ("train.threads", "where a trial runs")),
+        ({"config": {"seed": 3}}, ("config.seed", "3", "is an axis")),
+        ({"config": {"runtime": {"device": "cuda"}}}, ("resources.gpu", "0", "cuda")),
+        ({"resources": {"cpu": True}}, ("resources.cpu", "True", "number")),
         ({"preset": "mnist"}, ("preset", "'mnist'", "digits")),
         ({"criterion": "accuracy"}, ("criterion", "'accuracy'", "'reference'")),
         ({"name": "../up"}, ("name", "'../up'", "pattern")),
@@ -90,7 +99,7 @@ def test_set_changes_the_configuration_and_the_spec(tmp_path):
 )
 def test_bad_input_is_one_line_with_key_value_and_what_is_allowed(tmp_path, changes, words):
     with pytest.raises(ConfigError) as caught:
-        load_spec(sweep(tmp_path, **changes))
+        load_spec(sweep(tmp_path, **changes)).trials()
     message = str(caught.value)
     assert "\n" not in message
     assert all(word in message for word in words), message

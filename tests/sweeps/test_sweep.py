@@ -98,6 +98,34 @@ def test_failure_growth_reproduction_and_export(tmp_path):
     assert f"ACC {json.loads(original.read_text())['scores']['mixem']['acc']:.4f}" in evaluated.stdout
 
 
+@pytest.mark.timeout(600)
+def test_every_trial_gets_the_images_it_names_and_a_damaged_record_is_made_anew(tmp_path):
+    run = tmp_path / "run"
+    file = write_sweep(tmp_path / "sweep.yaml", run, {"data.image_size": [12, 16], "model.components": [4, 5]})
+    assert mixem("sweep", file).returncode == 0
+    records = results(run)
+    assert len(records) == 4
+    checksums = {
+        load_config(path.parent / "config.yaml").data.image_size: json.loads(path.read_text())["provenance"][
+            "data_checksum"
+        ]
+        for path in records.values()
+    }
+    assert len(set(checksums.values())) == 2
+    assert len(list(run.glob("base/*/result.json"))) == 2, "the number of components does not matter to stage 1"
+
+    (name, damaged), *_ = records.items()
+    before = json.loads(damaged.read_text())
+    damaged.write_text("{}")
+    refused = mixem("sweep", file)
+    assert refused.returncode == 1
+    assert "1 of 4 trials failed" in refused.stderr
+    again = mixem("sweep", file, "--retry-failed")
+    assert again.returncode == 0, again.stdout + again.stderr
+    after = json.loads(results(run)[name].read_text())
+    assert all(after[key] == before[key] for key in ("validation", "training", "scores"))
+
+
 def test_resources_no_node_has_are_refused_before_any_work(tmp_path):
     run = tmp_path / "run"
     file = write_sweep(tmp_path / "sweep.yaml", run, {"seed": [0]}, resources={"gpu": 64})
