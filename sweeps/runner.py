@@ -36,7 +36,7 @@ def run_missing(plan: Plan, console: Console, address: str | None = None, retry_
     datasets = load_datasets(plan)
     check_data(plan, datasets)
     for line in describe(_dataset(datasets, plan.trials[missing[0]]), plan.trials[missing[0]]):
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     with connected(address, plan.run / "ray.log"):
         check_resources(plan.spec.resources)
         for name in missing:

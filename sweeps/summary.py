@@ -35,11 +35,11 @@ def print_summary(run: Path, console: Console) -> None:
     point = ", ".join(f"{key} = {plain(value)}" for key, value in selection.settings.items())
     say(f"picked by {spec.criterion} validation loss: {point}", style="bold")
     table = Table()
-    for heading in ("test split", "ACC", "NMI", "ARI", "clusters used"):
-        table.add_column(heading, justify="left" if heading == "test split" else "right", no_wrap=True)
+    table.add_column("test split")
+    for heading in ("ACC", "NMI", "ARI"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for key, kind, how in METHODS:
-        scores = (_spread(picked, f"{key}.{score}") for score in ("acc", "nmi", "ari"))
-        table.add_row(f"{kind}: {how}", *scores, _spread(picked, f"{key}.clusters_used", 0))
+        table.add_row(f"{kind}: {how}", *(_spread(picked, f"{key}.{score}") for score in ("acc", "nmi", "ari")))
     console.print(table)
     for name, warnings in picked[["trial", "warnings"]].to_numpy():
         for warning in warnings or ():
@@ -83,9 +83,9 @@ def _epochs(folder: Path) -> int:
         return sum(1 for _ in csv.DictReader(stream))
 
 
-def _spread(trials: pd.DataFrame, column: str, decimals: int = 4) -> str:
+def _spread(trials: pd.DataFrame, column: str) -> str:
     values: Any = trials[column].dropna() if column in trials else pd.Series(dtype=float)
     if values.empty:
         return "-"
-    mean = f"{values.mean():.{decimals}f}"
-    return mean if len(values) < 2 else f"{mean} ± {values.std():.{decimals}f}"
+    mean = f"{values.mean():.4f}"
+    return mean if len(values) < 2 else f"{mean} ± {values.std():.4f}"
