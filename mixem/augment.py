@@ -18,7 +18,6 @@ from torch.nn import functional
 
 from mixem.color import NO_OPERATION, apply_where, color_jitter, gaussian_blur, rgb_to_grayscale
 from mixem.config import AugmentConfig, Config, DataConfig
-from mixem.errors import ConfigError
 
 CROP_ATTEMPTS = 10
 """Boxes that RandomResizedCrop tries before it falls back to the centre."""
@@ -58,20 +57,12 @@ class SimCLRAugment:
 
     Args:
         config: `augment` says what is drawn, `data` the channels, the size of a view, mean and standard deviation.
-
-    Raises:
-        ConfigError: the blur's kernel reaches beyond the reflected edge of a view.
     """
 
     def __init__(self, config: Config) -> None:
         self._augment, self._data = config.augment, config.data
         self._strengths = _jitter_strengths(config)
         self._grayscale = config.augment.grayscale if config.data.channels == 3 else 0.0
-        size, kernel_size = config.data.image_size, config.augment.blur_kernel
-        if config.augment.blur and kernel_size // 2 >= size:
-            raise ConfigError(
-                f"augment.blur_kernel: {kernel_size} is not allowed; at most {2 * size - 1} for images of {size} pixels"
-            )
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """One random view of every image.

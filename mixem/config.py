@@ -209,10 +209,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
-        if self.augment.blur and self.augment.blur_kernel // 2 >= self.data.image_size:
-            raise ValueError(
-                f"augment.blur_kernel: {self.augment.blur_kernel} is too wide for {self.data.image_size}-pixel images"
-            )
+        kernel, size = self.augment.blur_kernel, self.data.image_size
+        if self.augment.blur and kernel // 2 >= size:  # the blur reflects the image's edge once
+            raise ValueError(f"augment.blur_kernel: {kernel} is not allowed; at most {2 * size - 1} for {size} pixels")
         for stage in ("pretrain", "train"):
             if getattr(self, stage).split == "train+unlabeled" and self.data.name != "stl10":
                 raise ValueError(f"{stage}.split: only stl10 has an unlabeled split, not {self.data.name}")

@@ -16,6 +16,10 @@ from analysis.selection import select
 from mixem.errors import MixemError
 from mixem.records import is_failed, is_finished
 
+SCORES = {"acc": "ACC", "nmi": "NMI", "ari": "ARI"}
+UNLABELLED = {"clusters_used": "clusters used", "size_entropy": "entropy of sizes"}
+"""What is shown of a clustering, without labels."""
+
 
 def print_summary(run: Path, console: Console) -> None:
     """Write the report and the best configuration, and print the answer: what was picked, and how it scores."""
@@ -36,10 +40,11 @@ def print_summary(run: Path, console: Console) -> None:
     say(f"picked by {spec.criterion} validation loss: {point}", style="bold")
     table = Table()
     table.add_column("test split")
-    for heading in ("ACC", "NMI", "ARI"):
+    columns = SCORES if picked["scores.mixem.acc"].notna().any() else UNLABELLED
+    for heading in columns.values():
         table.add_column(heading, justify="right", no_wrap=True)
     for key, kind, how in METHODS:
-        table.add_row(f"{kind}: {how}", *(_spread(picked, f"{key}.{score}") for score in ("acc", "nmi", "ari")))
+        table.add_row(f"{kind}: {how}", *(_spread(picked, f"{key}.{column}") for column in columns))
     console.print(table)
     for name, warnings in picked[["trial", "warnings"]].to_numpy():
         for warning in warnings or ():
