@@ -276,7 +276,7 @@ def test_bad_values_are_named_with_what_is_allowed(assignment, k, v, a):
 def test_a_blur_wider_than_the_image_is_refused():
     message = refusal("data.image_size=8", "augment.blur_kernel=17")
     assert "augment.blur_kernel: 17" in message
-    assert "8-pixel images" in message
+    assert "at most 15 for 8 pixels" in message
     configure("data.image_size=8", "augment.blur_kernel=17", "augment.blur=0")
 
 
