@@ -164,10 +164,7 @@ def _pick(results: pd.DataFrame, selection: Selection | None) -> dict[str, Any]:
 
 def _collapse(trials: pd.DataFrame) -> Iterator[str]:
     for name, row in trials.iterrows():
-        used, wanted = row["scores.mixem.clusters_used"], row["model.components"]
         warnings = row["warnings"] if isinstance(row["warnings"], tuple) else ()
-        if used < wanted:
-            yield f"trial {name}: only {used:g} of {wanted:g} clusters are used"
         yield from (f"trial {name}: {warning}" for warning in warnings)
 
 

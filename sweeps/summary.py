@@ -92,5 +92,5 @@ def _spread(trials: pd.DataFrame, column: str) -> str:
     values: Any = trials[column].dropna() if column in trials else pd.Series(dtype=float)
     if values.empty:
         return "-"
-    mean = f"{values.mean():.4f}"
-    return mean if len(values) < 2 else f"{mean} ± {values.std():.4f}"
+    mean, std = (f"{value:.4f}".removesuffix(".0000") for value in (values.mean(), values.std()))
+    return mean if len(values) < 2 else f"{mean} ± {std}"
