@@ -11,6 +11,7 @@ from analysis import load_results
 from analysis.heatmaps import TABLE_1, HeatmapData, Value, draw_heatmap, heatmap_data
 from analysis.selection import select
 from mixem.config import LossWeights
+from mixem.config_io import preset
 from mixem.errors import MixemError
 
 REFERENCE = LossWeights()
@@ -139,3 +140,9 @@ def test_drawing_in_threads_gives_the_same_picture(whole: RunBuilder) -> None:
     alone = png(draw_heatmap(data))
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(lambda _: png(draw_heatmap(data)), range(2))) == [alone] * 2
+
+
+@pytest.mark.parametrize("name", TABLE_1)
+def test_table_1_is_what_the_presets_train_with(name: str) -> None:
+    loss = preset(name).loss
+    assert (loss.lambda1, loss.lambda2, loss.lambda3, loss.lambda4) == (1, *TABLE_1[name])

@@ -66,7 +66,7 @@ def write_sweep(path: Path, run: Path, axes: dict[str, list[object]], **keys: ob
     return path
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 240) -> None:
     """Wait until `condition` holds; fail after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
