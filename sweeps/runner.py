@@ -47,9 +47,8 @@ def run_missing(plan: Plan, console: Console, address: str | None = None, retry_
             sweep.train_bases(missing)
             sweep.train_trials(missing, datasets)
         except (RayError, TuneError) as error:
-            raise MixemError(
-                f"Ray stopped the sweep ({' '.join(str(error).split())[:300]}); {plan.run}/ray.log"
-            ) from None
+            reason = " ".join(str(error).split())[:300]
+            raise MixemError(f"Ray stopped the sweep ({reason}); more in {plan.run}/ray.log") from None
 
 
 def load_datasets(plan: Plan) -> dict[str, Dataset]:
@@ -92,7 +91,6 @@ class Sweep:
         resources = self.plan.spec.resources
         cpu = resources.cpu if resources.gpu else max(resources.cpu, cores_for(len(self.plan.bases(self.plan.trials))))
         configs = {name: self._with_threads(config, name, int(cpu)) for name, config in wanted.items()}
-        cpu = max([cpu, *(config.pretrain.threads for config in configs.values())]) if not resources.gpu else cpu
         self._fit("pretrain", configs, {}, Resources(cpu=cpu, gpu=resources.gpu), waiting=len(trials))
 
     def train_trials(self, trials: list[str], datasets: dict[str, Dataset]) -> None:
