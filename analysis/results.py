@@ -12,7 +12,16 @@ import pandas as pd
 
 from analysis.records import AnyRecord, BaseRecord, FailedRecord, RunSpec, TrialRecord
 from mixem.config import Config
-from mixem.config_io import base_hash, config_hash, load_config, override, read_yaml, set_key, validate
+from mixem.config_io import (
+    base_hash,
+    config_hash,
+    load_config,
+    override,
+    parse_assignment,
+    read_yaml,
+    set_key,
+    validate,
+)
 from mixem.errors import ConfigError, MixemError
 from mixem.files import write_bytes
 
@@ -43,7 +52,7 @@ def load_spec(run: Path | str, overrides: Iterable[str] = ()) -> RunSpec:
     """
     run, overrides = Path(run), list(overrides)
     for assignment in overrides:
-        if assignment.partition("=")[0].partition(".")[0].strip() not in CHANGEABLE:
+        if parse_assignment(assignment)[0].partition(".")[0] not in CHANGEABLE:
             raise ConfigError(f"--set {assignment}: not allowed here; of a run, {' and '.join(CHANGEABLE)} can be set")
     if (run / "spec.yaml").exists():
         values = read_yaml(run / "spec.yaml")

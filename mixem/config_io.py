@@ -137,15 +137,19 @@ def override(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str,
     """Apply `key.path=value` strings, the values read as YAML; raises ConfigError for one without `=`."""
     changed = dict(values)
     for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError(f"--set {assignment!r}: KEY=VALUE is needed, such as loss.lambda2=0.1")
-        try:
-            value = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError):
-            raise ConfigError(f"--set {key}: {text!r} is not a YAML value") from None
-        changed = set_key(changed, key.strip(), value)
+        changed = set_key(changed, *parse_assignment(assignment))
     return changed
+
+
+def parse_assignment(assignment: str) -> tuple[str, Any]:
+    """The key and the value of a `key.path=value` string, the value read as YAML; raises ConfigError."""
+    key, equals, text = assignment.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {assignment!r}: KEY=VALUE is needed, such as loss.lambda2=0.1")
+    try:
+        return key.strip(), yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):
+        raise ConfigError(f"--set {key}: {text!r} is not a YAML value") from None
 
 
 def config_hash(config: Config) -> str:

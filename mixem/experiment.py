@@ -49,10 +49,8 @@ class Experiment:
         self.history: list[dict[str, float]] = []
         self._saved_at = time.monotonic()
         write_config(folder, config)
-        for stale in (
-            folder / "failed.json",
-            *folder.glob(".*.*"),
-        ):  # temporary files of a killed writer begin with a dot
+        # the failure of an earlier attempt, and a killed writer's temporary files, which begin with a dot
+        for stale in (folder / "failed.json", *folder.glob(".*.*")):
             stale.unlink(missing_ok=True)
         state = folder / "state.safetensors"
         if state.exists():

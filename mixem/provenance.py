@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def provenance(config: Config, dataset: Dataset) -> dict[str, Any]:
     }
 
 
+@cache
 def git_revision() -> str | None:
     """The revision of the checkout this package runs from, `+` appended if it is modified; None elsewhere."""
     folder = Path(__file__).resolve().parent.parent

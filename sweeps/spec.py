@@ -6,11 +6,19 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BeforeValidator, Field
 
 from mixem.config import Config, CountOrZero, Criterion, LossWeights, Positive, Section, Weight
-from mixem.config_io import PLACE_ONLY, config_hash, merge, override, preset_values, read_yaml, set_key, validate
+from mixem.config_io import (
+    PLACE_ONLY,
+    config_hash,
+    merge,
+    parse_assignment,
+    preset_values,
+    read_yaml,
+    set_key,
+    validate,
+)
 from mixem.errors import ConfigError
 
 
@@ -133,13 +141,10 @@ def load_spec(path: Path, overrides: Iterable[str] = ()) -> SweepSpec:
 
 
 def _override(values: Mapping[str, Any], assignment: str) -> dict[str, Any]:
-    key, _, text = assignment.partition("=")
-    key = key.strip()
+    key, value = parse_assignment(assignment)
     axis = key.removeprefix("axes.")
     axes = values.get("axes")
     if isinstance(axes, Mapping) and (axis in axes or key.startswith("axes.")):
-        override({}, [assignment])
-        return {**values, "axes": {**axes, axis: yaml.safe_load(text)}}
-    if key.partition(".")[0] in SweepSpec.model_fields:
-        return override(values, [assignment])
-    return override(values, [f"config.{assignment}"])
+        return {**values, "axes": {**axes, axis: value}}
+    of_the_spec = key.partition(".")[0] in SweepSpec.model_fields
+    return set_key(values, key if of_the_spec else f"config.{key}", value)

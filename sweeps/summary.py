@@ -3,7 +3,6 @@
 import csv
 import time
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -68,7 +67,7 @@ def status_lines(run: Path) -> list[str]:
         age = time.time() - (folder / "metrics.csv").stat().st_mtime
         kind = "base encoder" if folder in bases else "trial"
         lines.append(f"  {kind} {folder.name}: epoch {_epochs(folder)}, last sign of life {age:.0f} s ago")
-    seconds = results["seconds"].dropna() if "seconds" in results else pd.Series(dtype=float)
+    seconds = results["seconds"].dropna()
     if len(pending) and len(seconds):
         lines.append(
             f"about {seconds.mean() * len(pending) / 60:.0f} minutes of training to go, divided by the workers"
@@ -89,7 +88,7 @@ def _epochs(folder: Path) -> int:
 
 
 def _spread(trials: pd.DataFrame, column: str) -> str:
-    values: Any = trials[column].dropna() if column in trials else pd.Series(dtype=float)
+    values = trials[column].dropna()
     if values.empty:
         return "-"
     mean, std = (f"{value:.4f}".removesuffix(".0000") for value in (values.mean(), values.std()))
