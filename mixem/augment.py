@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mixem.color import NO_OPERATION, apply_where, color_jitter, gaussian_blur, rgb_to_grayscale
+from mixem.color import NO_OPERATION, apply_where, color_jitter, gaussian_blur, in_one_piece, rgb_to_grayscale
 from mixem.config import AugmentConfig, Config, DataConfig
 
 CROP_ATTEMPTS = 10
 """Boxes that RandomResizedCrop tries before it falls back to the centre."""
-CPU_PIECE = 200_000
-"""A CPU augments a batch in pieces of about this many values, which stay in its cache: up to 2 times faster."""
+CPU_PIECE = 500_000
+"""A CPU augments a batch in pieces of about this many values, which stay in its cache."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +96,16 @@ class SimCLRAugment:
     def apply(self, images: Tensor, parameters: AugmentParameters) -> Tensor:
         """The views of `images` that `parameters` describe; arguments and result as in `__call__`."""
         _check(images, self._data)
-        if images.device.type != "cpu":
+        if in_one_piece(images):
             return self._apply(images, parameters)
         step = max(1, CPU_PIECE // (self._data.channels * self._data.image_size**2))
         starts = range(0, max(1, len(images)), step)
         pieces = [slice(start, start + step) for start in starts]
-        return torch.cat([self._apply(images[piece], parameters[piece]) for piece in pieces])
+        size = self._data.image_size
+        views = torch.empty(len(images), self._data.channels, size, size)
+        for piece in pieces:
+            views[piece] = self._apply(images[piece], parameters[piece])
+        return views
 
     def _apply(self, images: Tensor, parameters: AugmentParameters) -> Tensor:
         views = resized_crop(_to_float(images), parameters.boxes, parameters.flip, self._data.image_size)

@@ -1,28 +1,63 @@
-"""Tensors on disk: safetensors, written atomically, read with a clear error. Nothing is ever unpickled."""
+"""Tensors and arrays on disk: written atomically, read with a clear error. Nothing is ever unpickled."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from mixem.errors import CheckpointError
-from mixem.files import write_atomically
+from mixem.files import read_bytes, write_atomically, write_bytes
+
+CHECKSUM = "sha256"
+"""The metadata's key of the checksum, which files of other makers may lack."""
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write tensors of any device and layout as one safetensors file, atomically."""
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    write_atomically(path, lambda temporary: save_file(plain, temporary, dict(metadata)))
+    sealed = {**metadata, CHECKSUM: _checksum(plain, metadata)}
+    write_bytes(path, save(plain, sealed))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors (on the CPU) and metadata; raises CheckpointError when the file is absent or damaged."""
+    """Tensors (on the CPU) and metadata; raises CheckpointError when the file is absent, truncated or changed."""
     try:
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+        content = read_bytes(path)
+        tensors = load(content)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, IsADirectoryError, PermissionError) as error:  # others, a storage's, may pass
         raise CheckpointError(f"{path}: damaged weights ({error})") from None
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    metadata: dict[str, str] = header.get("__metadata__", {})
+    expected = metadata.pop(CHECKSUM, None)
+    if expected is not None and expected != _checksum(tensors, metadata):
+        raise CheckpointError(f"{path}: damaged weights (their checksum is wrong)")
+    return tensors, metadata
+
+
+def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """SHA-256 over names, types, shapes, values and metadata: safetensors itself does not see a changed value."""
+    digest = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
+    for key, value in sorted(tensors.items()):
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write NumPy arrays atomically, as .npz."""
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as stream:
+            np.savez(stream, **arrays)  # type: ignore[arg-type]
+
+    write_atomically(path, write)

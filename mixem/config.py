@@ -3,6 +3,7 @@
 Defaults are the paper's common values; what differs by dataset stands in presets/<dataset>.yaml.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -18,6 +19,7 @@ def _positive_zero(value: float) -> float:
     return value + 0.0  # -0.0 equals 0.0 but would be hashed as another value
 
 
+Number = Annotated[float, BeforeValidator(_reject_bool)]
 Weight = Annotated[float, Field(ge=0), BeforeValidator(_reject_bool), AfterValidator(_positive_zero)]
 Positive = Annotated[float, Field(gt=0), BeforeValidator(_reject_bool)]
 Probability = Annotated[float, Field(ge=0, le=1), BeforeValidator(_reject_bool), AfterValidator(_positive_zero)]
@@ -149,6 +151,16 @@ class LossWeights(Section):
     lambda4: Weight = 0.1
     """Weight of pull."""
 
+    def total(self, terms: Mapping[str, float]) -> float:
+        """The weighted sum of recorded raw terms; lower is better."""
+        return (
+            terms["contrastive"]
+            + self.lambda1 * terms["component_entropy"]
+            + self.lambda2 * terms["instance"]
+            + self.lambda3 * terms["push"]
+            + self.lambda4 * terms["pull"]
+        )
+
 
 class LossConfig(LossWeights):
     """The loss weights and the two choices inside the terms."""
@@ -188,6 +200,10 @@ class RuntimeConfig(Section):
     """`auto` takes a CUDA device where there is one. Not part of the hash."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto` takes bf16 autocast where the hardware computes it natively."""
+    compile: Literal["auto", True, False] = "auto"
+    """torch.compile; `auto` takes it on a CUDA device. Not part of the hash."""
+    save_seconds: Weight = 30.0
+    """Seconds between two saved states, what a dead worker costs at most; 0: every epoch. Not part of the hash."""
 
 
 class Config(Section):

@@ -13,13 +13,14 @@ from pydantic import BaseModel, ValidationError
 
 from mixem.config import Config
 from mixem.errors import ConfigError
+from mixem.files import read_text
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Part of every hash. Raised when a change of the code changes the numbers that a configuration gives."""
 
 PLACE_ONLY = {
     "data": {"root"},
-    "runtime": {"device"},
+    "runtime": {"device", "compile", "save_seconds"},
     "pretrain": {"threads"},
     "train": {"threads"},
 }
@@ -73,9 +74,9 @@ def _keys_at(model: type[BaseModel], path: list[str]) -> list[str]:
 def read_yaml(path: Path) -> Any:
     """The plain content of a YAML file; raises ConfigError where it is absent or no YAML."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+        return yaml.load(read_text(path), Loader=_LOADER)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date such as 2020-13-45
         raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
 
@@ -154,7 +155,7 @@ def parse_assignment(assignment: str) -> tuple[str, Any]:
 
 def config_hash(config: Config) -> str:
     """12 hex digits over everything that determines a trial's result."""
-    return _digest(config.model_dump(mode="json", exclude=PLACE_ONLY))
+    return digest(config.model_dump(mode="json", exclude=PLACE_ONLY))
 
 
 def base_hash(config: Config) -> str:
@@ -164,9 +165,10 @@ def base_hash(config: Config) -> str:
     values["loss"] = {"temperature": values["loss"]["temperature"]}
     for later in ("train", "validation", "evaluation"):
         values.pop(later)
-    return _digest(values)
+    return digest(values)
 
 
-def _digest(values: dict[str, Any]) -> str:
+def digest(values: Mapping[str, Any]) -> str:
+    """12 hex digits over plain values and the recipe."""
     text = json.dumps([RECIPE_VERSION, values], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

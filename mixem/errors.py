@@ -23,3 +23,7 @@ class CheckpointError(MixemError):
 
 class DivergenceError(MixemError):
     """A loss term became NaN or infinite; names the term and the epoch."""
+
+
+class OutOfMemoryError(MixemError):
+    """A training step does not fit into the GPU's memory; says which settings make it smaller."""

@@ -108,6 +108,14 @@ def kmeans_random(features: NDArray[np.float32], clusters: int, restarts: int, s
     return _fit(KMeans(clusters, n_init=restarts, random_state=seed % 2**32), features)
 
 
+def kmeans_starts(features: NDArray[np.float32], clusters: int, restarts: int, seed: int) -> list[Labels]:
+    """The `restarts` clusterings among which `kmeans_random` takes the best, the best first."""
+    random = np.random.RandomState(seed % 2**32)  # carried on from start to start, as scikit-learn does
+    fits = [KMeans(clusters, n_init=1, random_state=random) for _ in range(restarts)]
+    labels = [_fit(kmeans, features) for kmeans in fits]
+    return [labels[start] for start in np.argsort([kmeans.inertia_ for kmeans in fits], kind="stable")]
+
+
 def _fit(kmeans: KMeans, features: NDArray[np.float32]) -> Labels:
     """Cluster with as many threads as torch uses: the last bits of the sums depend on their number."""
     with threadpool_limits(torch.get_num_threads()):
@@ -132,7 +140,14 @@ def score(clusterings: dict[str, Labels], test: ImageSet) -> dict[str, Clusterin
     return {name: describe_clustering(labels, predicted) for name, predicted in clusterings.items()}
 
 
-def cluster_baselines(embedding: Embedding, test: ImageSet, config: Config) -> dict[str, Labels]:
+class Baselines(NamedTuple):
+    """The clusterings MIX'EM is held against, and every start of K-means on stage 1's features."""
+
+    clusterings: dict[str, Labels]
+    starts: list[Labels]
+
+
+def cluster_baselines(embedding: Embedding, test: ImageSet, config: Config) -> Baselines:
     """`simclr_kmeans` (stage 1's features) and `pixel_kmeans`, as many clusters as there are classes."""
     clusters = len(test.class_names) or config.model.components
     pixels = test.images.float() / 255
@@ -140,10 +155,17 @@ def cluster_baselines(embedding: Embedding, test: ImageSet, config: Config) -> d
         pixels = F.adaptive_avg_pool2d(pixels, PIXEL_SIDE)
     seed = derive_seed(config.seed, "kmeans")
     restarts = config.evaluation.restarts
-    return {
-        "simclr_kmeans": kmeans_random(embedding.features, clusters, restarts, seed),
-        "pixel_kmeans": kmeans_random(pixels.flatten(1).numpy(), clusters, restarts, seed),
-    }
+    starts = kmeans_starts(embedding.features, clusters, restarts, seed)
+    pixel_kmeans = kmeans_random(pixels.flatten(1).numpy(), clusters, restarts, seed)
+    return Baselines({"simclr_kmeans": starts[0], "pixel_kmeans": pixel_kmeans}, starts)
+
+
+def score_starts(starts: list[Labels], test: ImageSet) -> dict[str, list[float]]:
+    """ACC, NMI and ARI of every start; empty without labels."""
+    if test.labels is None:
+        return {}
+    scores = [cluster_scores(test.labels.numpy(), predicted) for predicted in starts]
+    return {metric: [getattr(entry, metric) for entry in scores] for metric in Scores._fields}
 
 
 def collapse_warnings(scores: dict[str, ClusteringRecord], components: int) -> list[str]:

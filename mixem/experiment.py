@@ -4,21 +4,35 @@ import csv
 import io
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from mixem.checkpoint import load_tensors, save_tensors
+from mixem.checkpoint import load_tensors, save_arrays, save_tensors
 from mixem.config import Config
 from mixem.config_io import base_hash
 from mixem.datasets import Dataset, split_stage
-from mixem.errors import CheckpointError, DataError
-from mixem.evaluation import Embedding, cluster_baselines, cluster_mixture, collapse_warnings, embed, score
-from mixem.files import write_atomically, write_json, write_text
+from mixem.errors import CheckpointError, DataError, OutOfMemoryError
+from mixem.evaluation import (
+    Embedding,
+    cluster_baselines,
+    cluster_mixture,
+    collapse_warnings,
+    embed,
+    score,
+    score_starts,
+)
+from mixem.examples import write_examples
+from mixem.files import write_json, write_text
+from mixem.label_free import label_free
+from mixem.probes import probe
 from mixem.provenance import provenance
-from mixem.records import Stage, identity, is_finished, read_record, write_config
+from mixem.records import STATES, Stage, identity, is_finished, read_record, saved_states, write_config
 from mixem.runtime import keep_freed_memory, set_threads
 from mixem.training import EpochRecord, Training
 
@@ -28,7 +42,7 @@ logger = logging.getLogger(__name__)
 class Experiment:
     """Trains, scores and records one stage; `step` until `finished`.
 
-    Raises DivergenceError from `step`; what is on disk then still holds the last saved state.
+    Raises DivergenceError and OutOfMemoryError from `step`; what is on disk then still holds the last saved state.
     """
 
     def __init__(
@@ -38,42 +52,54 @@ class Experiment:
         folder: Path,
         dataset: Dataset,
         base: dict[str, Tensor] | None = None,
-        save_seconds: float = 30.0,
     ) -> None:
-        """`base`: stage 1's weights for `train`; `save_seconds`: time between two saved states."""
+        """`base`: stage 1's weights for `train`."""
         keep_freed_memory()
         set_threads(getattr(config, stage).threads)
         self.stage, self.config, self.folder, self.dataset = stage, config, folder, dataset
-        self.save_seconds = save_seconds
-        self.training = Training(stage, config, split_stage(dataset, config.data, getattr(config, stage)), base)
+        with _memory_advice(stage):
+            self.training = Training(stage, config, split_stage(dataset, config.data, getattr(config, stage)), base)
         self.history: list[dict[str, float]] = []
         self._saved_at = time.monotonic()
         write_config(folder, config)
-        # the failure of an earlier attempt, and a killed writer's temporary files, which begin with a dot
-        for stale in (folder / "failed.json", *folder.glob(".*.*")):
+        # how an earlier attempt ended, and a killed writer's temporary files, which begin with a dot
+        for stale in (folder / "failed.json", folder / "stopped.json", *folder.glob(".*.*")):
             stale.unlink(missing_ok=True)
-        state = folder / "state.safetensors"
-        if state.exists():
-            try:
-                self.history = self.training.load(state, dataset.checksum())
-            except CheckpointError as error:
-                logger.warning("starting over: %s", error)
-
-    @property
-    def finished(self) -> bool:
+        self.finished = is_finished(folder)
         """Whether the result is recorded."""
-        return is_finished(self.folder)
+        with _memory_advice(stage):
+            self._resume()
+
+    def _resume(self) -> None:
+        """Go on from the newest state that is whole; those that are of no use are removed."""
+        for state in saved_states(self.folder):
+            try:
+                self.history = self.training.load(state, self.dataset.checksum())
+                return
+            except CheckpointError as error:
+                logger.warning("saved state passed over: %s", error)
+                state.unlink()
+
+    def _save(self) -> None:
+        """Write the state, the one before it kept."""
+        newest, previous = (self.folder / name for name in STATES)
+        if newest.exists():
+            newest.rename(previous)
+        self.training.save(newest, self.history, self.dataset.checksum())
+        self._saved_at = time.monotonic()
 
     def step(self) -> EpochRecord:
         """Train one epoch; after the last one score the model and write the record."""
-        record = self.training.run_epoch()
-        self.history.append(record.row())
-        self._write_metrics()
-        if self.training.finished:
-            self._finish(record)
-        elif time.monotonic() - self._saved_at >= self.save_seconds:
-            self.training.save(self.folder / "state.safetensors", self.history, self.dataset.checksum())
-            self._saved_at = time.monotonic()
+        with _memory_advice(self.stage):
+            record = self.training.run_epoch()
+            self.history.append(record.row())
+            self._write_metrics()
+            if self.training.finished:
+                self._finish(record)
+                self.finished = True
+                return record
+        if time.monotonic() - self._saved_at >= self.config.runtime.save_seconds:
+            self._save()
         return record
 
     def _write_metrics(self) -> None:
@@ -87,10 +113,14 @@ class Experiment:
     def _finish(self, last: EpochRecord) -> None:
         test = self.dataset.pool("test")
         embedding = embed(self.training.model, test.images, self.config)
+        more: dict[str, Any]
         if self.stage == "pretrain":
-            clusterings = cluster_baselines(embedding, test, self.config)
+            clusterings, starts = cluster_baselines(embedding, test, self.config)
+            supervised = probe(self.training.model, embedding, self.dataset, self.config)
+            more = {"restarts": score_starts(starts, test), "supervised": supervised}
         else:
             clusterings = cluster_mixture(embedding, self.config)
+            more = {"label_free": label_free(self.training)}
         scores = score(clusterings, test)
         components = self.config.model.components
         record: dict[str, Any] = {
@@ -102,18 +132,33 @@ class Experiment:
             "training": last.training,
             "validation": last.validation,
             "scores": {name: entry.as_dict() for name, entry in scores.items()},
+            **more,
             "warnings": collapse_warnings(scores, components) if self.stage == "train" else [],
             "provenance": provenance(self.config, self.dataset),
         }
         if self.stage == "train":
             write_embedding(self.folder / "embedding.npz", embedding, clusterings["mixem"], test.labels)
+            write_examples(self.folder / "examples.npz", embedding, test, self.config)
         save_tensors(
             self.folder / "weights.safetensors",
             self.training.model.state_dict(),
             {"stage": self.stage, "hash": identity(self.stage, self.config)},
         )
         write_json(self.folder / "result.json", record)
-        (self.folder / "state.safetensors").unlink(missing_ok=True)
+        for state in saved_states(self.folder):
+            state.unlink()
+
+
+@contextmanager
+def _memory_advice(stage: Stage) -> Iterator[None]:
+    """Turn a GPU's full memory into an error that says what helps; nothing is made smaller in silence."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise OutOfMemoryError(
+            f"the GPU's memory does not hold {stage}; what helps is a smaller {stage}.batch_size, or a larger "
+            "resources.gpu, so that fewer trials share a GPU"
+        ) from None
 
 
 def check_images(folder: Path, dataset: Dataset) -> None:
@@ -127,9 +172,12 @@ def check_images(folder: Path, dataset: Dataset) -> None:
 
 
 def load_base(folder: Path, dataset: Dataset) -> dict[str, Tensor]:
-    """A finished base encoder's weights. Raises DataError when it was trained on other images than `dataset`."""
+    """Stage 1's weights. Raises CheckpointError for damage, DataError for other images than `dataset`."""
     check_images(folder, dataset)
-    tensors, _ = load_tensors(folder / "weights.safetensors")
+    try:
+        tensors, _ = load_tensors(folder / "weights.safetensors")
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; remove {folder}, and the base encoder is trained again") from None
     return tensors
 
 
@@ -140,12 +188,7 @@ def write_embedding(path: Path, embedding: Embedding, clusters: Any, labels: Ten
     arrays["clusters"] = np.asarray(clusters, dtype=np.int16)
     if labels is not None:
         arrays["labels"] = labels.numpy().astype(np.int16)
-
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as stream:
-            np.savez(stream, **arrays)  # type: ignore[arg-type]
-
-    write_atomically(path, write)
+    save_arrays(path, arrays)
 
 
 def _column_order(key: str) -> tuple[int, str]:

@@ -1,15 +1,91 @@
-"""Files that are either whole or absent: atomic writes of text and JSON."""
+"""Run folders on a disk or in an object storage, and files that are either whole or absent.
+
+A run folder is a pathlib.Path, or where a URL is given universal_pathlib's look-alike over fsspec.
+"""
 
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
+
+from mixem.errors import ConfigError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+REMOTE: dict[str, dict[str, Any]] = {
+    "s3": {"config_kwargs": {"retries": {"mode": "standard", "max_attempts": 16}}},  # about two minutes
+    "gs": {},
+}
+"""Object storages, with their drivers' settings; endpoints and credentials are what the drivers find themselves."""
+CONNECTIONS = 32
+"""Requests to an object storage at a time."""
+
+
+def run_path(text: Path | str) -> Path:
+    """The folder or file that a path or a URL such as s3://bucket/run names; raises ConfigError for other URLs."""
+    protocol, separator, rest = str(text).partition("://")
+    if not separator:
+        return Path(text).expanduser()
+    if protocol not in REMOTE or not rest.strip("/") or ".." in rest.split("/"):
+        known = ", ".join(f"{name}://BUCKET/…" for name in REMOTE)
+        raise ConfigError(f"{text}: not a place for a run folder; allowed: a path, {known}")
+    try:
+        import fsspec
+        from upath import UPath
+
+        fsspec.get_filesystem_class(protocol)  # imports the driver
+    except ImportError as error:
+        raise ConfigError(f"{text}: needs more packages: pip install 'mixem-sweeps[{protocol}]' ({error})") from None
+    return cast(Path, UPath(str(text), use_listings_cache=False, **REMOTE[protocol]))
+
+
+def is_local(path: Path) -> bool:
+    """Whether the operating system sees `path`: a disk or NFS, no object storage."""
+    return isinstance(path, Path)
+
+
+def is_storage_error(error: object) -> bool:
+    """Whether an exception is the file system's or an object storage's, whose drivers have some of their own."""
+    return isinstance(error, OSError) or type(error).__module__.partition(".")[0] in ("botocore", "aiohttp", "gcsfs")
+
+
+def each(run: Path, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """`function` of every item, which touches files of `run`: side by side in an object storage, for its latency."""
+    if is_local(run):
+        return list(map(function, items))
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        return list(pool.map(function, items))
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's content, of one version: from an object storage in one request."""
+    if is_local(path):
+        return path.read_bytes()
+    place: Any = path
+    content: bytes = place.fs.cat_file(place.path)
+    return content
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 file's content."""
+    return read_bytes(path).decode()
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, flush it to disk, and move it into place."""
+    """Let `write` fill a temporary file, and move it into place whole.
+
+    It lies beside `path` and is flushed to disk; what goes to an object storage is put as one object.
+    """
+    if not is_local(path):
+        with tempfile.TemporaryDirectory() as folder:
+            temporary = Path(folder) / path.name
+            write(temporary)
+            write_bytes(path, temporary.read_bytes())
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
@@ -25,8 +101,17 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
-    """Write a file atomically; returns its path."""
-    write_atomically(path, lambda temporary: temporary.write_bytes(content))
+    """Write a file atomically; returns its path. Raises OSError, also for what an object storage's driver raises."""
+    if is_local(path):
+        write_atomically(path, lambda temporary: temporary.write_bytes(content))
+        return path
+    place: Any = path
+    try:
+        place.fs.pipe_file(place.path, content)
+    except Exception as error:
+        if isinstance(error, OSError) or not is_storage_error(error):
+            raise
+        raise OSError(f"{path}: cannot be written ({error})") from error
     return path
 
 

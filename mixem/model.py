@@ -47,7 +47,7 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) to features (N, features)."""
-        x = self.maxpool(torch.relu(self.bn1(self.conv1(images))))
+        x = self.maxpool(torch.relu_(self.bn1(self.conv1(images))))
         for name in self.stages:
             x = self.get_submodule(name)(x)
         h: Tensor = x.mean(dim=(2, 3))

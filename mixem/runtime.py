@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import importlib.util
 import os
 import platform
 from contextlib import AbstractContextManager
@@ -32,6 +33,16 @@ def resolve_precision(runtime: RuntimeConfig, device: torch.device) -> Precision
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
     return "bf16" if "avx512_bf16" in _cpu_flags() or "amx_bf16" in _cpu_flags() else "fp32"
+
+
+def resolve_compile(runtime: RuntimeConfig, device: torch.device) -> bool:
+    """Whether a training step is compiled: where asked for, or where `auto` finds a GPU and Triton for it.
+
+    On a CPU compiling takes most of a minute and gains less than a tenth (docs/performance.md).
+    """
+    if runtime.compile != "auto":
+        return runtime.compile
+    return device.type == "cuda" and importlib.util.find_spec("triton") is not None
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[None]:

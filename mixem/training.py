@@ -14,10 +14,18 @@ from mixem.checkpoint import load_tensors, save_tensors
 from mixem.config import Config, StageConfig
 from mixem.datasets import ImageSet, StageSplit
 from mixem.errors import CheckpointError, DivergenceError
-from mixem.losses import LossTerms, WeightTensors, loss_terms, nt_xent
+from mixem.losses import LossTerms, WeightTensors
 from mixem.model import build, transfer_encoder
 from mixem.records import Stage
-from mixem.runtime import Precision, autocast, derive_seed, generator, resolve_device, resolve_precision
+from mixem.runtime import (
+    Precision,
+    derive_seed,
+    generator,
+    resolve_compile,
+    resolve_device,
+    resolve_precision,
+)
+from mixem.step import BatchTerms, batch_terms, compiled_batch_terms, loss_settings
 
 ADAM_STATE = {"step", "exp_avg", "exp_avg_sq"}
 """What Adam remembers of every parameter."""
@@ -63,6 +71,8 @@ class Training:
         self.precision: Precision = resolve_precision(config.runtime, self.device)
         self.epochs_done = 0
         self.augment = SimCLRAugment(config)
+        compiled = resolve_compile(config.runtime, self.device)
+        self._batch_terms: BatchTerms = compiled_batch_terms() if compiled else batch_terms
         self.weights = WeightTensors.of(config.loss, self.device)
         self.images = split.training.images.to(self.device)
         self.validation_images = _first(split.validation, config.validation.images).images.to(self.device)
@@ -119,18 +129,11 @@ class Training:
 
     def _terms(self, images: Tensor, random: torch.Generator) -> LossTerms:
         """The raw loss terms of one batch of uint8 images, seen in two random views."""
-        views = self.augment(torch.cat((images, images)), random).contiguous(memory_format=torch.channels_last)
-        with autocast(self.device, self.precision):
-            output = self.model(views)
-        temperature = self.config.loss.temperature
-        if self.stage == "pretrain":
-            z_a, z_b = output.float().chunk(2)
-            zero = torch.zeros((), device=self.device)
-            return LossTerms(nt_xent(z_a, z_b, temperature), zero, zero, zero, zero)
-        (logits_a, logits_b), (embeddings_a, embeddings_b) = (part.chunk(2) for part in output)
-        return loss_terms(
-            logits_a, embeddings_a, logits_b, embeddings_b, temperature=temperature, instance=self.config.loss.instance
-        )
+        height, width = images.shape[2:]
+        parameters = self.augment.draw(2 * len(images), (height, width), random)
+        twice = torch.cat((images, images))
+        loss = loss_settings(self.config.loss)
+        return self._batch_terms(self.stage, self.model, self.augment, twice, parameters, loss, self.precision)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

@@ -49,3 +49,12 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def s3():
+    """A real S3-protocol server on loopback."""
+    from tests.s3 import S3
+
+    with S3() as server:
+        yield server

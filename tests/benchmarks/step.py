@@ -1,28 +1,48 @@
-"""One whole stage-2 step against the bare step: forward, backward and Adam of the same encoder on random tensors.
+"""One whole stage-2 step against the bare step, and against a step as published code writes it.
 
-Run by hand: python tests/benchmarks/step.py [threads]
+Run by hand: python tests/benchmarks/step.py [--threads N] [--device DEVICE] [--out DIR]
+
+The bare step is the limit: forward, backward and Adam of the same encoder on random tensors that lie ready, at the same
+precision. The peer is tests/benchmarks/peer.py; it is left out where lightly is not installed.
 """
 
+import importlib.util
+import os
+from collections.abc import Callable
+
 import torch
-from measure import alternately, show, threads_from_arguments
+from measure import Report
+from peer import Peer
 from torch import Tensor
 
 from mixem.config import Config
 from mixem.config_io import override, preset_values, validate
 from mixem.datasets import ImageSet, StageSplit
 from mixem.model import build
-from mixem.runtime import autocast, generator, keep_freed_memory
+from mixem.runtime import autocast, generator
 from mixem.training import Training
 
-CASES = (
-    ("fashion_mnist", "resnet_small", 128),
-    ("cifar10", "resnet_small", 128),
-    ("cifar10", "resnet18", 128),
-)
+CPU_CASES = (("fashion_mnist", "resnet_small", 128), ("cifar10", "resnet_small", 128), ("cifar10", "resnet18", 128))
+GPU_CASES = (("cifar10", "resnet18", 512), ("stl10", "resnet18", 512))
+PEER_STEPS = 4
+"""Steps of the peer between two looks at the clock."""
+
+
+def stage_2(config: Config, images: Tensor) -> Training:
+    """A training of stage 2 on uint8 images (N, C, H, W), from a random base encoder."""
+    base = build("pretrain", config.model, config.data.channels, seed=0).state_dict()
+    split = ImageSet(images, None)
+    training = Training("train", config, StageSplit(split, split), base)
+    training.model.train()
+    return training
+
+
+def random_images(config: Config, number: int) -> Tensor:
+    data = config.data
+    return torch.randint(0, 256, (number, data.channels, data.image_size, data.image_size), dtype=torch.uint8)
 
 
 def bare_step(training: Training, views: Tensor) -> None:
-    """The limit: what the encoder alone costs at the same precision, memory format and batch."""
     encoder = training.model.get_submodule("encoder")
     with autocast(training.device, training.precision):
         features = encoder(views)
@@ -31,36 +51,51 @@ def bare_step(training: Training, views: Tensor) -> None:
     training.optimizer.zero_grad(set_to_none=True)
 
 
-def full_step(training: Training, images: Tensor, random: torch.Generator) -> None:
+def full_step(training: Training, images: Tensor, random: torch.Generator) -> Tensor:
     terms = training._terms(images, random)
     training.optimizer.zero_grad(set_to_none=True)
-    terms.total(training.weights).backward()
+    total = terms.total(training.weights)
+    total.backward()
     training.optimizer.step()
+    return total.detach()
 
 
-def compare(name: str, encoder: str, batch: int) -> None:
-    sizes = [f"model.encoder={encoder}", f"train.batch_size={batch}"]
+def compare(report: Report, name: str, encoder: str, batch: int) -> dict[str, float]:
+    """Time the steps; returns the median seconds of each."""
+    sizes = [f"model.encoder={encoder}", f"train.batch_size={batch}", f"runtime.device={report.device.type}"]
     config = validate(Config, override(preset_values(name), sizes))
     data = config.data
-    pixels = torch.randint(0, 256, (2 * batch, data.channels, data.image_size, data.image_size), dtype=torch.uint8)
-    images = ImageSet(pixels, None)
-    base = build("pretrain", config.model, data.channels, seed=0).state_dict()
-    training = Training("train", config, StageSplit(images, images), base)
-    training.model.train()
-    views = torch.randn(2 * batch, *pixels.shape[1:], device=training.device).to(memory_format=torch.channels_last)
+    pixels = random_images(config, PEER_STEPS * batch)
+    training = stage_2(config, pixels)
+    views = torch.randn(2 * batch, *pixels.shape[1:], device=training.device)
+    views = views.to(memory_format=torch.channels_last)
     random = generator(training.device, "benchmark")
-    batch_of_images = training.images[:batch]
-    cases = {
+    images = training.images[:batch]
+    cases: dict[str, Callable[[], object]] = {
         "bare step": lambda: bare_step(training, views),
-        "full step": lambda: full_step(training, batch_of_images, random),
-        "augmentation alone": lambda: training.augment(torch.cat((batch_of_images, batch_of_images)), random),
+        "full step": lambda: full_step(training, images, random),
+        "of it: augmentation, uncompiled": lambda: training.augment(torch.cat((images, images)), random),
     }
-    where = f"{name} {data.channels}x{data.image_size}x{data.image_size}"
-    show(f"stage-2 step, {encoder}, {where}, {2 * batch} views, {training.precision}", alternately(cases))
+    where = f"{encoder}, {name} {data.channels}x{data.image_size}x{data.image_size}, {2 * batch} views"
+    medians = report.compare(f"stage-2 step, {where}, {training.precision}", cases)
+    if importlib.util.find_spec("lightly"):
+        workers = min(16, len(os.sched_getaffinity(0)))
+        peers = {bf16: Peer(pixels, config, training.device, workers, bf16) for bf16 in (False, True)}
+        steps = {
+            "full step": lambda: [full_step(training, images, random) for _ in range(PEER_STEPS)],
+            "peer, fp32": peers[False].epoch,
+            "peer, bf16 autocast": peers[True].epoch,
+        }
+        report.compare(f"end to end, {where}, {workers} loader processes", steps, per_call=PEER_STEPS)
+    return medians
+
+
+def main(report: Report) -> None:
+    for case in GPU_CASES if report.device.type == "cuda" else CPU_CASES:
+        compare(report, *case)
 
 
 if __name__ == "__main__":
-    keep_freed_memory()
-    threads_from_arguments()
-    for case in CASES:
-        compare(*case)
+    report = Report("step", __doc__)
+    main(report)
+    report.write()

@@ -20,7 +20,9 @@ from mixem.evaluation import (
     embed,
     kmeans_from_components,
     kmeans_random,
+    kmeans_starts,
     score,
+    score_starts,
 )
 from mixem.images import ImageSet
 from mixem.model import build
@@ -305,21 +307,34 @@ def test_the_mixtures_clusterings(small, test_images):
     assert cluster_scores(blob, clusterings["kmeans"]).acc == 1
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_best_of_the_starts_is_what_scikit_learn_takes(seed):
+    _, features, _ = blobs(seed, components=6, size=200, spread=0.9)
+    starts = kmeans_starts(features, 6, 5, seed)
+    assert len({tuple(labels) for labels in starts}) > 1
+    assert starts[0].tolist() == kmeans_random(features, 6, 5, seed).tolist()
+
+
 def test_the_baselines_clusterings(small, test_images):
     """As many clusters as classes; pixels of large images are averaged first."""
     blob, features, _ = blobs(0, components=4, size=256)
     config = small("model.components=7")
-    clusterings = cluster_baselines(Embedding(features, None), test_images, config)
+    clusterings, starts = cluster_baselines(Embedding(features, None), test_images, config)
+    assert len(starts) == config.evaluation.restarts
+    assert score_starts(starts, test_images)["acc"] == [
+        cluster_scores(test_images.labels.numpy(), predicted).acc for predicted in starts
+    ]
     assert cluster_scores(blob, clusterings["simclr_kmeans"]).acc == 1
     assert len(set(clusterings["pixel_kmeans"])) == 4
     large = ImageSet(test_images.images.repeat_interleave(4, 2).repeat_interleave(4, 3), test_images.labels, ("a",) * 4)
-    small_again = cluster_baselines(Embedding(features, None), large, config)["pixel_kmeans"]
+    small_again = cluster_baselines(Embedding(features, None), large, config).clusterings["pixel_kmeans"]
     assert cluster_scores(clusterings["pixel_kmeans"], small_again).acc == 1
 
 
 def test_labels_enter_into_no_clustering(small, test_images):
     _, features, p = blobs(1, components=4, size=256, spread=0.6)
     without = ImageSet(test_images.images, None, test_images.class_names)
-    first = cluster_baselines(Embedding(features, p), test_images, small())
-    second = cluster_baselines(Embedding(features, p), without, small())
+    first = cluster_baselines(Embedding(features, p), test_images, small()).clusterings
+    second, starts = cluster_baselines(Embedding(features, p), without, small())
+    assert score_starts(starts, without) == {}
     assert all(first[name].tolist() == second[name].tolist() for name in first)

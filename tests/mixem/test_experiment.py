@@ -16,20 +16,22 @@ import torch
 from mixem.checkpoint import load_tensors, save_tensors
 from mixem.config_io import base_hash, config_hash, dump_config, load_config
 from mixem.datasets import Dataset
-from mixem.errors import CheckpointError, ConfigError, DataError, DivergenceError
+from mixem.errors import CheckpointError, ConfigError, DataError, DivergenceError, OutOfMemoryError
 from mixem.evaluation import cluster_scores
 from mixem.experiment import Experiment, load_base
 from mixem.images import ImageSet
 from mixem.losses import LossTerms
 from mixem.model import build
-from mixem.records import is_finished, read_record, write_failure
+from mixem.records import STATES, is_finished, read_record, write_failure
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 STAGES = ("pretrain", "train")
+SAVING = "runtime.save_seconds=0"
+"""A state is saved after every epoch."""
 FILES = {
     "pretrain": ["config.yaml", "metrics.csv", "result.json", "weights.safetensors"],
-    "train": ["config.yaml", "embedding.npz", "metrics.csv", "result.json", "weights.safetensors"],
+    "train": ["config.yaml", "embedding.npz", "examples.npz", "metrics.csv", "result.json", "weights.safetensors"],
 }
 
 
@@ -75,9 +77,9 @@ def folders(small, synthetic, tmp_path_factory):
 def new(small, synthetic, folders, tmp_path):
     """A function that opens a stage in the test's own folder."""
 
-    def build(stage, *assignments, folder=tmp_path / "run", save_seconds=0.0):
+    def build(stage, *assignments, folder=tmp_path / "run"):
         base = load_base(folders["pretrain"], synthetic) if stage == "train" else None
-        return Experiment(stage, small(*assignments), folder, synthetic, base, save_seconds)
+        return Experiment(stage, small(SAVING, *assignments), folder, synthetic, base)
 
     return build
 
@@ -116,10 +118,13 @@ def test_the_record(folders, stage, small, synthetic):
     record, config = read_record(folders[stage]), small()
     if stage == "train":
         identity = {"trial": config_hash(config), "base": base_hash(config)}
-        clusterings = ["mixem", "kmeans", "argmax"]
+        clusterings, more = ["mixem", "kmeans", "argmax"], ["label_free"]
     else:
         identity, clusterings = {"base": base_hash(config)}, ["simclr_kmeans", "pixel_kmeans"]
-    rest = ["status", "epochs", "seconds", "training", "validation", "scores", "warnings", "provenance"]
+        more = ["restarts", "supervised"]
+        assert [len(values) for values in record["restarts"].values()] == [config.evaluation.restarts] * 3
+        assert set(record["supervised"]) == {"linear", "knn"}
+    rest = ["status", "epochs", "seconds", "training", "validation", "scores", *more, "warnings", "provenance"]
     assert list(record) == [*identity, *rest]
     assert {key: record[key] for key in identity} == identity
     assert record["status"] == "finished"
@@ -179,6 +184,9 @@ def test_unlabelled_images_are_clustered_but_not_scored(small, synthetic, folder
     assert all(entry["acc"] is None and entry["clusters_used"] >= 1 for entry in scores.values())
     with np.load(folder / "embedding.npz") as file:
         assert set(file) == {"features", "p", "clusters"}
+    with np.load(folder / "examples.npz") as file:
+        assert len(file["positions"]) == len(file["images"]) > 0
+        assert len(file["class_names"]) == 0
 
 
 def test_labels_do_not_change_the_training(small, synthetic, folders, tmp_path):
@@ -199,7 +207,7 @@ from mixem.experiment import Experiment, load_base
 folder, base = map(Path, sys.argv[1:])
 config = load_config(folder / "start.yaml")
 dataset = load_dataset(config.data)
-experiment = Experiment("train", config, folder, dataset, load_base(base, dataset), save_seconds=0)
+experiment = Experiment("train", config, folder, dataset, load_base(base, dataset))
 while not experiment.finished:
     print(experiment.step().epoch, flush=True)
 """
@@ -210,7 +218,7 @@ def test_a_killed_run_goes_on_and_equals_an_uninterrupted_one(new, small, folder
     whole = finish(new("train", epochs, folder=tmp_path / "whole"))
     killed = tmp_path / "killed"
     killed.mkdir()
-    (killed / "start.yaml").write_text(dump_config(small(epochs)))
+    (killed / "start.yaml").write_text(dump_config(small(SAVING, epochs)))
     command = [sys.executable, "-c", CHILD, str(killed), str(folders["pretrain"])]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
@@ -242,14 +250,14 @@ def test_the_record_is_written_last(new):
         experiment.step()
     (run / "result.json").rmdir()
     assert not is_finished(run)
-    assert names(run) == sorted({*FILES["train"], "state.safetensors"} - {"result.json"})
+    assert names(run) == sorted({*FILES["train"], *STATES} - {"result.json"})
     again = new("train")
     assert again.training.epochs_done == 3
     assert names(finish(again)) == FILES["train"]
 
 
 def test_states_are_saved_no_more_often_than_asked(new):
-    experiment = new("train", save_seconds=3600)
+    experiment = new("train", "runtime.save_seconds=3600")
     experiment.step()
     assert names(experiment.folder) == ["config.yaml", "metrics.csv"]
 
@@ -276,10 +284,45 @@ def test_a_damaged_state_starts_over(new, folders, caplog, damage):
     with caplog.at_level(logging.WARNING):
         again = new("train")
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert re.match(r"starting over: .*state\.safetensors: ", caplog.messages[0])
+    assert re.match(r"saved state passed over: .*state\.safetensors: ", caplog.messages[0])
     assert (again.training.epochs_done, again.history) == (0, [])
     assert_same(weights(finish(again)), weights(folders["train"]))
     assert len(metrics(again.folder)) == 4
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+
+
+def cut_short(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, cut_short, Path.unlink])
+def test_without_the_newest_state_the_one_before_it_is_gone_on_from(new, folders, damage):
+    experiment = new("train")
+    for _ in range(3):
+        experiment.step()
+    damage(experiment.folder / STATES[0])
+    again = new("train")
+    assert again.training.epochs_done == len(again.history) == 2
+    assert STATES[0] not in names(again.folder), "it must not take the place of the sound one"
+    assert_same(weights(finish(again)), weights(folders["train"]))
+    assert names(again.folder) == FILES["train"]
+
+
+def test_with_both_states_damaged_it_starts_over(new, folders, caplog):
+    experiment = new("train")
+    for _ in range(3):
+        experiment.step()
+    for name in STATES:
+        flip_a_bit(experiment.folder / name)
+    again = new("train")
+    assert again.training.epochs_done == 0
+    assert sum("checksum" in message for message in caplog.messages) == 2
+    assert_same(weights(finish(again)), weights(folders["train"]))
 
 
 def test_a_sound_state_logs_nothing(new, caplog):
@@ -297,6 +340,19 @@ def test_divergence_leaves_the_saved_state(new):
     with pytest.raises(DivergenceError):
         experiment.step()
     assert names(experiment.folder) == ["config.yaml"]
+    assert not experiment.finished
+
+
+def test_too_little_gpu_memory_ends_it_with_advice_and_the_batch_stays_as_it_is(new):
+    experiment = new("train")
+
+    def allocate(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    experiment.training.model.register_forward_pre_hook(allocate)
+    with pytest.raises(OutOfMemoryError, match=r"a smaller train\.batch_size, or a larger resources\.gpu"):
+        experiment.step()
+    assert experiment.training.settings.batch_size == experiment.config.train.batch_size
     assert not experiment.finished
 
 
@@ -333,6 +389,13 @@ def test_a_base_encoder_of_other_images_is_refused(folders, synthetic):
     assert all(dataset.checksum()[:12] in message for dataset in (synthetic, other))
     assert "made with other images than are there now" in message
     assert len(message.splitlines()) == 1
+
+
+def test_a_damaged_base_encoder_is_refused_with_what_to_do(folders, synthetic, tmp_path):
+    folder = shutil.copytree(folders["pretrain"], tmp_path / "base")
+    flip_a_bit(folder / "weights.safetensors")
+    with pytest.raises(CheckpointError, match=rf"checksum is wrong\); remove {folder}, and .* trained again$"):
+        load_base(folder, synthetic)
 
 
 def test_an_unfinished_base_encoder_is_refused(new, synthetic, tmp_path):

@@ -1,0 +1,74 @@
+"""One batch: two random views, the model, the raw loss terms. Run as it stands, or compiled.
+
+`compiled_batch_terms` is compiled once a process for each shape of the work: the model and the loss weights are its
+arguments, so the next trial, with weights of its own in both senses, compiles nothing.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from mixem.augment import AugmentParameters, SimCLRAugment
+from mixem.config import LossConfig
+from mixem.losses import LossTerms, loss_terms, nt_xent
+from mixem.records import Stage
+from mixem.runtime import Precision, autocast
+
+MOST_GRAPHS = 64
+"""Shapes of work (stages, batch sizes, model sizes) that one process compiles before it runs them uncompiled."""
+
+LossSettings = tuple[float, Literal["max", "entropy"]]
+"""What a term depends on besides its weight: temperature and the kind of the instance term."""
+
+BatchTerms = Callable[
+    [Stage, nn.Module, SimCLRAugment, Tensor, AugmentParameters, LossSettings, Precision],
+    LossTerms,
+]
+"""`batch_terms`, or its compiled form."""
+
+
+def loss_settings(loss: LossConfig) -> LossSettings:
+    """The settings of a configuration."""
+    return loss.temperature, loss.instance
+
+
+def batch_terms(
+    stage: Stage,
+    model: nn.Module,
+    augment: SimCLRAugment,
+    images: Tensor,
+    parameters: AugmentParameters,
+    loss: LossSettings,
+    precision: Precision,
+) -> LossTerms:
+    """The raw loss terms of B images seen in two random views each (paper section 3).
+
+    Args:
+        stage: which model it is; `pretrain` has the contrastive term alone, the others are 0.
+        model: `mixem.model.build(stage, ...)`.
+        augment: makes the views.
+        images: (2B, C, H, W) uint8, the batch twice.
+        parameters: of the views, from `augment.draw`.
+        loss: from `loss_settings`.
+        precision: of the forward pass; augmentation and terms are float32.
+    """
+    views = augment.apply(images, parameters).contiguous(memory_format=torch.channels_last)
+    with autocast(images.device, precision):
+        output = model(views)
+    temperature, instance = loss
+    if stage == "pretrain":
+        z_a, z_b = output.float().chunk(2)
+        zero = torch.zeros((), device=images.device)
+        return LossTerms(nt_xent(z_a, z_b, temperature), zero, zero, zero, zero)
+    (logits_a, logits_b), (embeddings_a, embeddings_b) = (part.chunk(2) for part in output)
+    return loss_terms(logits_a, embeddings_a, logits_b, embeddings_b, temperature, instance)
+
+
+@cache
+def compiled_batch_terms() -> BatchTerms:
+    """`batch_terms` through torch.compile, the same function for every trial of this process."""
+    torch._dynamo.config.recompile_limit = MOST_GRAPHS
+    return cast(BatchTerms, torch.compile(batch_terms, dynamic=False))

@@ -1,0 +1,44 @@
+"""The baselines that use labels."""
+
+import pytest
+import torch
+from torch import nn
+
+from mixem.datasets import Dataset
+from mixem.evaluation import embed
+from mixem.images import ImageSet
+from mixem.model import SimCLR
+from mixem.probes import probe
+
+
+@pytest.fixture
+def colours(small, synthetic):
+    """A model whose features are an image's mean colours, which tell the synthetic classes apart."""
+    model = SimCLR.__new__(SimCLR)
+    nn.Module.__init__(model)
+    model.encoder = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return model, embed(model, synthetic.pool("test").images, small())
+
+
+def test_features_that_tell_the_classes_apart_score_high(colours, synthetic, small):
+    found = probe(*colours, synthetic, small())
+    assert found["linear"] > 0.8
+    assert found["knn"] > 0.8
+
+
+def test_wrong_training_labels_are_learned(colours, synthetic, small):
+    train = synthetic.pool("train")
+    shifted = ImageSet(train.images, (train.labels + 1) % 4, train.class_names)
+    dataset = Dataset("synthetic", {**synthetic.pools, "train": shifted})
+    assert max(probe(*colours, dataset, small()).values()) < 0.1
+
+
+@pytest.mark.parametrize("labels", ["none", "one class", "the test images themselves"])
+def test_nothing_to_learn_from(colours, synthetic, small, labels):
+    train = synthetic.pool("train")
+    other = {
+        "none": ImageSet(train.images, None),
+        "one class": ImageSet(train.images, torch.zeros_like(train.labels), train.class_names),
+        "the test images themselves": synthetic.pool("test"),
+    }
+    assert probe(*colours, Dataset("synthetic", {**synthetic.pools, "train": other[labels]}), small()) == {}

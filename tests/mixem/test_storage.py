@@ -1,0 +1,182 @@
+"""Run folders in an object storage: a real S3-protocol server."""
+
+import importlib.util
+import logging
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from mixem.checkpoint import load_tensors, save_tensors
+from mixem.errors import CheckpointError, ConfigError
+from mixem.experiment import Experiment, load_base
+from mixem.files import each, is_local, read_bytes, run_path, write_atomically, write_bytes, write_json, write_text
+from mixem.records import is_failed, is_finished, read_record, write_failure
+from tests.s3 import relay
+
+
+@pytest.fixture
+def folder(s3):
+    return s3.folder()
+
+
+@pytest.mark.parametrize("text", ["runs/digits", "/mnt/nfs/run", "s3:/bucket/x", Path("runs/x")])
+def test_what_is_no_url_is_a_path(text):
+    assert run_path(text) == Path(text)
+    assert is_local(run_path(text))
+
+
+def test_a_home_folder_is_expanded():
+    assert run_path("~/runs") == Path.home() / "runs"
+
+
+def test_a_url_comes_back_as_it_went(s3):
+    path = run_path(f"s3://{s3.bucket}/a/run")
+    assert not is_local(path)
+    assert str(path / "trials" / "x") == f"s3://{s3.bucket}/a/run/trials/x"
+    assert run_path(path) == run_path(str(path)) == path.resolve()
+
+
+@pytest.mark.parametrize("url", ["ftp://host/run", "s3://", "s3:///", "s3://bucket/../other", "https://host/run"])
+def test_other_urls_are_refused_in_one_line(url):
+    with pytest.raises(ConfigError, match=r"not a place for a run folder; allowed: a path, s3://BUCKET") as caught:
+        run_path(url)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_driver_that_is_not_installed_is_named_with_how_to_get_it():
+    if importlib.util.find_spec("gcsfs"):
+        pytest.skip("it is installed")
+    with pytest.raises(
+        ConfigError, match=r"^gs://bucket/run: needs more packages: pip install 'mixem-sweeps\[gs\]' \("
+    ):
+        run_path("gs://bucket/run")
+
+
+def test_files_are_written_replaced_read_and_removed(folder):
+    path = folder / "new" / "file.txt"
+    assert not path.exists()
+    write_text(path, "first ü")
+    write_text(path, "second ü")
+    assert path.read_text(encoding="utf-8") == "second ü"
+    write_atomically(folder / "b.bin", lambda temporary: temporary.write_bytes(b"b"))
+    assert [entry.name for entry in sorted(folder.iterdir(), key=str)] == ["b.bin", "new"]
+    path.unlink()
+    assert not path.exists()
+
+
+def test_a_failing_writer_leaves_the_old_object(folder):
+    write_text(folder / "file", "old")
+
+    def write(temporary):
+        temporary.write_text("half of the n")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(folder / "file", write)
+    assert (folder / "file").read_text() == "old"
+
+
+def test_what_another_process_wrote_is_seen_at_once(folder):
+    """Listings and contents are not remembered."""
+    other = run_path(str(folder))
+    write_text(other / "a", "1")
+    assert [path.name for path in folder.iterdir()] == ["a"]
+    write_text(other / "file", "1")
+    assert [path.name for path in folder.iterdir()] == ["a", "file"]
+    write_text(other / "file", "2")
+    assert (folder / "file").read_text() == "2"
+
+
+def test_a_bucket_that_is_not_there_is_not_made(s3):
+    path = run_path("s3://another-bucket/run/file")
+    with pytest.raises(FileNotFoundError, match="bucket does not exist"):
+        write_text(path, "x")
+
+
+def test_what_is_read_while_it_is_replaced_is_one_version(folder):
+    versions = [bytes([number]) * 100_000 for number in range(40)]
+    write_bytes(folder / "file", versions[0])
+    writer = threading.Thread(target=lambda: [write_bytes(folder / "file", version) for version in versions])
+    writer.start()
+    while writer.is_alive():
+        assert read_bytes(folder / "file") in versions
+
+
+def test_each_keeps_the_order_and_raises(folder):
+    assert each(folder, lambda n: n * n, range(100)) == [n * n for n in range(100)]
+    with pytest.raises(ZeroDivisionError):
+        each(folder, lambda n: 1 / n, [1, 0])
+
+
+def test_tensors_come_back_and_damage_is_seen(folder):
+    path = folder / "weights.safetensors"
+    tensors = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(7), "c": torch.zeros(0, 2)}
+    save_tensors(path, tensors, {"stage": "train"})
+    loaded, metadata = load_tensors(path)
+    assert metadata == {"stage": "train"}
+    assert all(torch.equal(loaded[key], tensors[key]) for key in tensors)
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1
+    write_bytes(path, bytes(content))
+    with pytest.raises(CheckpointError, match="checksum"):
+        load_tensors(path)
+    with pytest.raises(CheckpointError, match="no such file"):
+        load_tensors(folder / "absent")
+
+
+def test_records_are_told_apart(folder):
+    assert not is_finished(folder)
+    assert not is_failed(folder)
+    write_failure(folder, "x", "NaN", 3)
+    assert is_failed(folder)
+    write_json(folder / "result.json", {})
+    assert is_failed(folder)
+    with pytest.raises(CheckpointError, match=r"s3://.*/result\.json: damaged record"):
+        read_record(folder)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_stages_run_resume_and_finish_as_on_a_disk(small, synthetic, folder, tmp_path):
+    def finish(experiment):
+        while not experiment.finished:
+            experiment.step()
+        return experiment.folder
+
+    local = finish(Experiment("pretrain", small(), tmp_path, synthetic))
+    begun = Experiment("pretrain", small("runtime.save_seconds=0"), folder, synthetic)
+    begun.step()
+    begun.step()
+    resumed = Experiment("pretrain", small("runtime.save_seconds=0"), folder, synthetic)
+    assert resumed.training.epochs_done == 2
+    finish(resumed)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in local.iterdir())
+    expected = load_base(local, synthetic)
+    assert all(torch.equal(value, expected[key]) for key, value in load_base(folder, synthetic).items())
+
+
+def test_a_storage_that_is_away_for_a_while_is_waited_for(s3, monkeypatch, caplog):
+    """Connections are refused for some seconds: what is written and read in the meantime arrives."""
+    caplog.set_level(logging.CRITICAL, logger="asyncio")
+    with relay(s3.port) as port:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        folder = run_path(f"s3://{s3.bucket}/away")
+        folder.fs.clear_instance_cache()
+        folder = run_path(f"s3://{s3.bucket}/away")
+        write_text(folder / "file", "before")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+    done = []
+    thread = threading.Thread(
+        target=lambda: done.extend([write_text(folder / "file", "after"), (folder / "file").read_text()])
+    )
+    thread.start()
+    time.sleep(3)
+    assert not done
+    with relay(s3.port, port):
+        thread.join()
+    assert done[1] == "after"
+    folder.fs.clear_instance_cache()
