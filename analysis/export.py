@@ -13,7 +13,7 @@ from analysis.selection import Selection, criterion_values, select
 from mixem.config import Config
 from mixem.config_io import dump_config, load_config, set_key, validate
 from mixem.errors import CheckpointError, ConfigError
-from mixem.files import write_bytes
+from mixem.files import read_bytes, run_path, write_bytes
 
 MOST_LISTED = 30
 """At most this many trials are named in the error for an unknown one."""
@@ -27,23 +27,27 @@ class ExportedPaths:
     weights: Path
 
 
-def write_best(run: Path | str) -> ExportedPaths:
+def write_best(run: Path | str, results: pd.DataFrame | None = None) -> ExportedPaths:
     """Write best.yaml and best.safetensors of the selection into the run folder. Raises as `export_best`."""
-    return export_best(run, run)
+    return export_best(run, run, results=results)
 
 
 def export_best(
-    run: Path | str, out_dir: Path | str, trial: str | None = None, overrides: Iterable[str] = ()
+    run: Path | str,
+    out_dir: Path | str,
+    trial: str | None = None,
+    overrides: Iterable[str] = (),
+    results: pd.DataFrame | None = None,
 ) -> ExportedPaths:
     """Write the selected trial's configuration and weights, or those of `trial` (a unique prefix will do).
 
     best.yaml reads back equal to the trial's configuration but for `runtime.precision`, which is the one that
-    was used; where both came from stands in its comments. `overrides`: as `load_spec`. Raises ConfigError for an
-    unknown, ambiguous or unfinished trial, MixemError when nothing can be picked yet, CheckpointError for absent
-    weights.
+    was used; where both came from stands in its comments. `overrides`: as `load_spec`; `results`: the run's table,
+    where it is at hand. Raises ConfigError for an unknown, ambiguous or unfinished trial, MixemError when nothing can
+    be picked yet, CheckpointError for absent weights.
     """
-    run, out = Path(run), Path(out_dir)
-    spec, results = load_spec(run, overrides), load_results(run)
+    run, out = run_path(run), run_path(out_dir)
+    spec, results = load_spec(run, overrides), load_results(run) if results is None else results
     selection = select(results, spec.criterion, spec.reference) if trial is None else None
     name = selection.representative if selection else _find(results, str(trial))
     row = _record(results, name)
@@ -52,9 +56,9 @@ def export_best(
         raise ConfigError(f"trial {name} is {row['status']}{reason}: only a finished trial can be exported")
     folder = run / "trials" / name
     try:
-        weights = (folder / "weights.safetensors").read_bytes()
+        weights = read_bytes(folder / "weights.safetensors")
     except OSError as error:
-        raise CheckpointError(f"{folder / 'weights.safetensors'}: cannot be read ({error.strerror})") from None
+        raise CheckpointError(f"{folder / 'weights.safetensors'}: cannot be read ({error.strerror or error})") from None
     config = _as_run(load_config(folder / "config.yaml"), row.get("provenance.precision"))
     lines = _comments(spec, results, row, selection)
     comments = "".join(f"# {one_line(line)}\n" for line in lines)

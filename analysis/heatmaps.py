@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from analysis.selection import LAMBDAS, Configuration, Selection, Spread, accuracies, choose, configurations
+from analysis.style import INK, MISSING, PICKED, luminance
 from mixem.errors import MixemError
 
 TABLE_1 = {"stl10": (0.1, 0.05, 0.1), "cifar10": (0.1, 0.0, 0.05), "cifar100_20": (0.01, 0.05, 0.0)}
@@ -28,7 +29,7 @@ Value = Literal["accuracy", "criterion"]
 Place = tuple[int, int, int]
 """Indices of panel (lambda2), row (lambda3) and column (lambda4)."""
 
-INK, PAPER, MISSING, PICKED = "#1f2a37", "#ffffff", "#dde1e6", "#d55e00"
+HATCHES = {"failed": "////", "stopped": "...."}
 TILE = 0.94
 """Side of a cell's tile; the rest is the gap to its neighbours."""
 MOST_ACROSS = 4
@@ -39,7 +40,7 @@ MOST_ACROSS = 4
 class Cell:
     """What one tile shows. `spread` is NaN where status is not ok."""
 
-    status: Literal["ok", "failed", "missing"]
+    status: Literal["ok", "failed", "stopped", "missing"]
     spread: Spread
     configuration: str | None = None
 
@@ -61,6 +62,8 @@ class HeatmapData:
     vmax: float
     picked: Place
     table_1: Place | None
+    best: Place | None
+    """The cell of the highest accuracy; none without labels."""
 
     def cells(self) -> Iterator[tuple[Place, Cell]]:
         """All cells with their places."""
@@ -85,6 +88,7 @@ def heatmap_data(results: pd.DataFrame, value: Value, selection: Selection) -> H
     if not shown:
         raise MixemError("the run has no labels, so there is no accuracy to show")
     accuracy = value == "accuracy"
+    title = "Clustering accuracy on the test split" if accuracy else f"Criterion: {selection.criterion}"
     points = [(x, y, z) for x in lambda2 for y in lambda3 for z in lambda4]
 
     def place(point: tuple[float, float, float] | None) -> Place | None:
@@ -97,7 +101,7 @@ def heatmap_data(results: pd.DataFrame, value: Value, selection: Selection) -> H
     assert picked is not None
     dataset = str(results.set_index("trial").at[selection.representative, "data.name"])
     return HeatmapData(
-        title="Clustering accuracy on the test split" if accuracy else f"Criterion: {selection.criterion}",
+        title=title + _over(panels),
         unit="%" if accuracy else "",
         colour_label="ACC in % (higher is better)" if accuracy else "validation loss (lower is better)",
         lower_is_better=not accuracy,
@@ -110,7 +114,21 @@ def heatmap_data(results: pd.DataFrame, value: Value, selection: Selection) -> H
         vmax=max(shown),
         picked=picked,
         table_1=place(TABLE_1.get(dataset)),
+        best=place(_best(results, found)),
     )
+
+
+def _best(results: pd.DataFrame, found: Iterable[Configuration]) -> tuple[float, float, float] | None:
+    """Where the finished configuration of the highest mean accuracy lies."""
+    scores = {c: accuracies(results, c.trials).mean for c in found if c.status == "ok"}
+    best = max((c for c in scores if math.isfinite(scores[c])), key=scores.__getitem__, default=None)
+    return (best.lambda2, best.lambda3, best.lambda4) if best else None
+
+
+def _over(panels: Iterable[Iterable[Iterable[Cell]]]) -> str:
+    """The number of seeds that the means are over."""
+    counts = {cell.spread.n for panel in panels for row in panel for cell in row if cell.status == "ok"}
+    return f", mean ± standard deviation over {max(counts)} seeds" if max(counts) > 1 else ", one seed"
 
 
 def _distinct(values: Iterable[float]) -> tuple[float, ...]:
@@ -118,10 +136,11 @@ def _distinct(values: Iterable[float]) -> tuple[float, ...]:
 
 
 def _cell(results: pd.DataFrame, value: Value, sharing: list[Configuration]) -> Cell:
-    """The first-ranked configuration of a cell; failed where none can be ranked and one failed."""
+    """The first-ranked configuration of a cell; failed or stopped where none can be ranked and one was that."""
     nothing = Spread(math.nan, math.nan, 0)
-    if not any(c.status == "ok" for c in sharing):
-        return Cell("failed" if any(c.status == "failed" for c in sharing) else "missing", nothing)
+    statuses = {c.status for c in sharing}
+    if "ok" not in statuses:
+        return Cell("failed" if "failed" in statuses else "stopped" if "stopped" in statuses else "missing", nothing)
     first = choose(sharing)
     if value == "criterion":
         return Cell("ok", first.criterion, first.key)
@@ -189,14 +208,14 @@ def _draw_cell(ax: Axes, data: HeatmapData, place: Place, cell: Cell, colours: S
     corner = (column - TILE / 2, row - TILE / 2)
     shown = math.isfinite(cell.spread.mean)
     colour = colours.cmap(float(colours.norm(cell.spread.mean)))  # type: ignore[arg-type]
-    hatch = "////" if cell.status == "failed" else None
+    hatch = HATCHES.get(cell.status)
     ax.add_patch(
         Rectangle(
             corner, TILE, TILE, facecolor=colour if shown else MISSING, edgecolor="#8a94a3", linewidth=0, hatch=hatch
         )
     )
     if shown:
-        ink = "#000000" if _luminance(colour[:3]) > 0.18 else "#ffffff"
+        ink = "#000000" if luminance(colour[:3]) > 0.18 else "#ffffff"
         spreads = math.isfinite(cell.spread.std)
         text: dict[str, Any] = {"ha": "center", "va": "center", "color": ink}
         ax.text(column, row + 0.08 * spreads, f"{cell.spread.mean:.{data.decimals}f}", size=10, **text)
@@ -204,6 +223,8 @@ def _draw_cell(ax: Axes, data: HeatmapData, place: Place, cell: Cell, colours: S
             ax.text(column, row - 0.16, f"± {cell.spread.std:.{data.decimals}f}", size=6.5, **text)
     if place == data.picked:
         ax.add_patch(Rectangle(corner, TILE, TILE, fill=False, edgecolor=PICKED, linewidth=3, zorder=3, clip_on=False))
+    if place == data.best:
+        ax.plot(column + 0.32, row + 0.32, **BEST_MARK, zorder=4, clip_on=False)
     if place == data.table_1:
         ax.plot(column - 0.32, row + 0.32, **TABLE_1_MARK, zorder=4, clip_on=False)
 
@@ -215,20 +236,18 @@ TABLE_1_MARK: dict[str, Any] = {
     "markeredgecolor": "#000000",
     "linestyle": "none",
 }
-
-
-def _luminance(colour: tuple[float, ...]) -> float:
-    """WCAG's relative luminance: above 0.18 black text has more contrast than white."""
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+BEST_MARK = TABLE_1_MARK | {"marker": "*", "markersize": 10}
 
 
 def _legend(data: HeatmapData) -> Iterator[Patch | Line2D]:
     statuses = {cell.status for _, cell in data.cells()}
     yield Patch(facecolor="none", edgecolor=PICKED, linewidth=2.5, label="picked by the criterion")
+    if data.best:
+        yield Line2D([], [], **BEST_MARK, label="highest accuracy")
     if data.table_1:
         yield Line2D([], [], **TABLE_1_MARK, label="the paper's Table 1")
-    if "failed" in statuses:
-        yield Patch(facecolor=MISSING, edgecolor="#8a94a3", hatch="////", linewidth=0, label="failed")
+    for status, label in (("failed", "failed"), ("stopped", "stopped early")):
+        if status in statuses:
+            yield Patch(facecolor=MISSING, edgecolor="#8a94a3", hatch=HATCHES[status], linewidth=0, label=label)
     if "missing" in statuses:
         yield Patch(facecolor=MISSING, linewidth=0, label="not finished or not in the sweep")

@@ -19,6 +19,14 @@ class Record(BaseModel):
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
+class RangeRecord(Record):
+    """An axis that is a range."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
 class RunSpec(Record):
     """What a run set out to do: spec.yaml."""
 
@@ -26,8 +34,18 @@ class RunSpec(Record):
     dataset: str
     criterion: Criterion = "reference"
     reference: LossWeights = LossWeights()
-    axes: dict[str, Any] = {}
+    axes: dict[str, list[Any] | RangeRecord] = {}
+    search: str = "grid"
+    samples: int | None = None
     trials: tuple[Hash, ...]
+
+    @property
+    def to_propose(self) -> int:
+        """How many points a search by Optuna has yet to propose; each is a trial for every seed."""
+        if self.search != "optuna" or not self.samples:
+            return 0
+        seeds = self.axes.get("seed")
+        return max(0, self.samples - len(self.trials) // (len(seeds) if isinstance(seeds, list) else 1))
 
 
 class Scores(Record):
@@ -67,6 +85,7 @@ class TrialRecord(Record):
     training: dict[str, float] = {}
     validation: ValidationTerms
     scores: dict[str, Scores]
+    label_free: dict[str, float] = {}
     warnings: tuple[str, ...] = ()
     provenance: Provenance = Provenance()
 
@@ -79,8 +98,19 @@ class FailedRecord(Record):
     epoch: int | None = None
 
 
+class StoppedRecord(Record):
+    """A trial that a scheduler stopped early: trials/<hash>/stopped.json."""
+
+    trial: Hash
+    reason: str
+
+
 class BaseRecord(Record):
     """A finished base encoder and the baselines on its features: base/<hash>/result.json."""
 
     base: Hash
     scores: dict[str, Scores]
+    restarts: dict[str, tuple[float, ...]] = {}
+    """ACC, NMI and ARI of every start of SimCLR + K-means."""
+    supervised: dict[str, Share] = {}
+    """Accuracy of classifiers on the features: `linear` and `knn`."""

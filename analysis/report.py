@@ -1,8 +1,6 @@
 """The run's report: results.csv, results.parquet and report/index.html, which needs nothing but a browser."""
 
-import io
 import math
-import re
 import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,18 +8,17 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-from matplotlib.figure import Figure
 
-from analysis.heatmaps import INK, MISSING, PAPER, Value, draw_heatmap, heatmap_data
+from analysis.audit import DESCRIPTIONS, audit, seed_agreement, write_audit
+from analysis.claims import claims
+from analysis.effect_plots import NAMES
+from analysis.figures import write_pictures
 from analysis.records import RunSpec
-from analysis.results import METHODS, load_results, load_spec, write_tables
+from analysis.results import BESIDE, METHODS, load_results, load_spec, write_tables
 from analysis.selection import (
     LAMBDAS,
     Selection,
     Spread,
-    accuracies,
-    audit,
     criterion_values,
     not_comparable,
     select,
@@ -30,33 +27,24 @@ from analysis.selection import (
 )
 from mixem.config import Criterion, LossWeights
 from mixem.errors import MixemError
-from mixem.files import write_bytes
-
-LABELS = {
-    "loss.lambda1": "λ1 (component entropy)",
-    "loss.lambda2": "λ2 (instance)",
-    "loss.lambda3": "λ3 (push)",
-    "loss.lambda4": "λ4 (pull)",
-}
-SHORT = {
-    "contrastive": "the contrastive loss (NT-Xent) alone",
-    "own": "each trial's own loss, with the trial's own weights",
-    "reference": "one fixed weighting of the loss terms for all trials",
-}
+from mixem.files import is_local, run_path, write_bytes
 
 
-def write_report(run: Path | str, overrides: Iterable[str] = ()) -> Path:
+def write_report(run: Path | str, overrides: Iterable[str] = (), results: pd.DataFrame | None = None) -> Path:
     """Write the tables, the pictures and report/index.html; gives the path of the latter.
 
-    An unfinished run is reported as far as it got. `overrides`: as `load_spec`. Raises ConfigError for no run folder.
+    An unfinished run is reported as far as it got. `overrides`: as `load_spec`; `results`: the run's table, where it is
+    at hand. Raises ConfigError for no run folder.
     """
-    run = Path(run)
-    spec, results = load_spec(run, overrides), load_results(run)
+    run = run_path(run)
+    spec, results = load_spec(run, overrides), load_results(run) if results is None else results
     write_tables(run, results)
     try:
         selection, none_yet = select(results, spec.criterion, spec.reference), ""
     except MixemError as error:
         selection, none_yet = None, f"{error}."
+    audits = audit(results, spec.reference, seed_agreement(run, results))
+    write_audit(run, audits)
     environment = Environment(
         loader=PackageLoader("analysis"),
         autoescape=True,
@@ -64,19 +52,20 @@ def write_report(run: Path | str, overrides: Iterable[str] = ()) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, number=number, plain=plain, label=lambda key: LABELS.get(key, key))
+    environment.filters.update(percent=percent, number=number, plain=plain, label=lambda key: NAMES.get(key, key))
     page = environment.get_template("report.html.j2").render(
         **_summary(spec, results),
         **_pick(results, selection),
         none_yet=none_yet,
         formula=formula(spec.criterion, spec.reference),
-        figures=_figures(run / "report", results, selection),
-        audits=audit(results, spec.reference),
-        short=SHORT,
+        pictures=write_pictures(run, spec, results, selection, audits),
+        audits=audits,
+        described=DESCRIPTIONS,
+        claims=claims(results, spec.criterion, spec.reference),
         columns=_grid(results),
         trials=list(_trials(spec, results, selection)),
         provenance=_provenance(results),
-        folder=shlex.quote(run.name if run.is_absolute() else str(run)),
+        folder=shlex.quote(run.name if is_local(run) and run.is_absolute() else str(run)),
     )
     return write_bytes(run / "report" / "index.html", page.encode())
 
@@ -117,17 +106,18 @@ def plain(value: Any) -> str:
 
 
 def _summary(spec: RunSpec, results: pd.DataFrame) -> dict[str, Any]:
-    counts = {s: int((results["status"] == s).sum()) for s in ("finished", "failed", "damaged", "pending")}
+    counts = {s: int((results["status"] == s).sum()) for s in ("finished", "failed", "stopped", "damaged", "pending")}
     known = results[results["configuration"].notna()]
     planned = _axes(spec)
     seeds = planned.pop("seed", [])
+    ranges = {key: planned[key] for key, axis in spec.axes.items() if not isinstance(axis, list)}
     return {
         "spec": spec,
         "counts": counts,
         "total": len(results),
-        "unfinished": counts["pending"] > 0,
+        "unfinished": counts["pending"] + spec.to_propose > 0,
         "labelled": bool(results["scores.mixem.acc"].notna().any()),
-        "grid": {key: _values(known[key]) for key in _grid(results)} if len(known) else planned,
+        "grid": {key: _values(known[key]) for key in _grid(results)} | ranges if len(known) else planned,
         "configurations": known["configuration"].nunique(),
         "seeds": _values(known["seed"]) or seeds,
         "splits": {stage: _values(known[f"{stage}.split"]) for stage in ("pretrain", "train")},
@@ -140,23 +130,31 @@ def _summary(spec: RunSpec, results: pd.DataFrame) -> dict[str, Any]:
 
 
 def _axes(spec: RunSpec) -> dict[str, list[str]]:
-    """The grid as planned, for a run in which no trial has started."""
-    return {key: list(map(plain, values)) for key, values in spec.axes.items() if isinstance(values, list)}
+    """The axes as planned."""
+    return {
+        key: list(map(plain, axis)) if isinstance(axis, list) else [f"{axis.low:g} to {axis.high:g}"]
+        for key, axis in spec.axes.items()
+    }
 
 
 def _pick(results: pd.DataFrame, selection: Selection | None) -> dict[str, Any]:
     """The picked configuration's scores beside the baselines, and what is to be said against it."""
     if selection is None:
-        return {"pick": None, "rows": [], "difference": None, "collapse": []}
+        return {"pick": None, "rows": [], "beside": [], "starts": None, "difference": None, "collapse": []}
     trials = results.set_index("trial").loc[list(selection.trials)]
-    rows = [
-        (group, name, {m: spread(trials[f"{key}.{m}"]) for m in ("acc", "nmi", "ari", "clusters_used")})
-        for key, group, name in METHODS
-    ]
+
+    def rows(methods: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, dict[str, Spread]]]:
+        metrics = ("acc", "nmi", "ari", "clusters_used")
+        return [(group, name, {m: spread(trials[f"{key}.{m}"]) for m in metrics}) for key, group, name in methods]
+
     difference = spread(trials["scores.mixem.acc"] - trials["baseline.simclr_kmeans.acc"])
     return {
         "pick": selection,
-        "rows": rows,
+        "rows": rows(METHODS),
+        "beside": [row for row in rows(BESIDE) if math.isfinite(row[2]["acc"].mean)],
+        "starts": (trials["baseline.starts.n"].max(), trials["baseline.starts.acc_std"].mean())
+        if "baseline.starts.n" in trials
+        else None,
         "difference": difference if math.isfinite(difference.mean) else None,
         "collapse": list(_collapse(trials)),
     }
@@ -168,45 +166,6 @@ def _collapse(trials: pd.DataFrame) -> Iterator[str]:
         yield from (f"trial {name}: {warning}" for warning in warnings)
 
 
-def _figures(folder: Path, results: pd.DataFrame, selection: Selection | None) -> dict[str, Markup]:
-    """Draw, write beside the page, and give as inline SVG; pictures of an earlier report are removed."""
-    found: dict[str, Markup] = {}
-    values: tuple[Value, ...] = ("accuracy", "criterion")
-    for value in values:
-        files = {kind: folder / f"{value}.{kind}" for kind in ("png", "svg")}
-        if selection is None or not math.isfinite(_worth(results, value, selection)):
-            for path in files.values():
-                path.unlink(missing_ok=True)
-            continue
-        figure = draw_heatmap(heatmap_data(results, value, selection))
-        for kind, path in files.items():
-            write_bytes(path, _picture(figure, kind))
-            figure.set_layout_engine("none")  # the first drawing has laid it out
-        found[value] = inline_svg(files["svg"].read_text(encoding="utf-8"), value)
-    return found
-
-
-def _picture(figure: Figure, kind: str) -> bytes:
-    metadata = dict.fromkeys(("Date", "Creator", "Type", "Format")) if kind == "svg" else {}
-    with io.BytesIO() as buffer:
-        figure.savefig(buffer, format=kind, dpi=200, facecolor=PAPER, metadata=metadata)
-        return buffer.getvalue()
-
-
-def _worth(results: pd.DataFrame, value: Value, selection: Selection) -> float:
-    return selection.mean if value == "criterion" else accuracies(results, selection.trials).mean
-
-
-def inline_svg(text: str, name: str) -> Markup:
-    """The `<svg>` element alone, in the page's colours, its ids made unique within the page."""
-    text = text[text.index("<svg") :]
-    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
-    text = text.replace(f"fill: {PAPER}", "fill: none", 1)  # the background is drawn first
-    text = text.replace(INK, "currentColor").replace(MISSING, "var(--missing)").replace("*{", "svg *{")
-    label = f'<svg role="img" aria-label="Heatmap of the {name}; the table of trials has its values"'
-    return Markup(text.replace("<svg", label, 1))
-
-
 def _grid(results: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys((*LAMBDAS[1:], *varying(results))))
 
@@ -214,7 +173,7 @@ def _grid(results: pd.DataFrame) -> list[str]:
 def _trials(spec: RunSpec, results: pd.DataFrame, selection: Selection | None) -> Iterator[dict[str, Any]]:
     """The trials, best criterion first, then those without one."""
     table = results.assign(criterion=criterion_values(results, spec.criterion, spec.reference))
-    order = {"finished": 0, "failed": 1, "damaged": 2, "pending": 3}
+    order = {"finished": 0, "failed": 1, "damaged": 2, "stopped": 3, "pending": 4}
     table = table.assign(order=table["status"].map(order)).sort_values(["order", "criterion", "trial"])
     for row in table.to_dict("records"):
         warnings = row["warnings"] if isinstance(row["warnings"], tuple) else ()

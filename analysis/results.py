@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean, pstdev
 from typing import Any, Literal
 
 import pandas as pd
 
-from analysis.records import AnyRecord, BaseRecord, FailedRecord, RunSpec, TrialRecord
+from analysis.records import AnyRecord, BaseRecord, FailedRecord, RunSpec, StoppedRecord, TrialRecord
 from mixem.config import Config
 from mixem.config_io import (
     base_hash,
@@ -23,7 +24,7 @@ from mixem.config_io import (
     validate,
 )
 from mixem.errors import ConfigError, MixemError
-from mixem.files import write_bytes
+from mixem.files import each, read_text, run_path, write_bytes
 
 TERMS = ("contrastive", "component_entropy", "instance", "push", "pull")
 """The raw loss terms of the paper's section 3, summed over the two views."""
@@ -35,8 +36,14 @@ METHODS = (
     ("baseline.pixel_kmeans", "Baseline", "K-means on pixels"),
 )
 """The columns of the clusterings that are scored, and what they are, in the order they are shown."""
+BESIDE = (
+    ("baseline.starts", "Baseline", "SimCLR + K-means, mean over single random starts"),
+    ("baseline.linear", "Uses labels", "Linear probe on the base encoder's features"),
+    ("baseline.knn", "Uses labels", "20 nearest neighbours, cosine, on the base encoder's features"),
+)
+"""Columns of what is shown beside them where it is known."""
 CLUSTERINGS = ("mixem", "argmax", "kmeans")
-BASELINES = ("simclr_kmeans", "pixel_kmeans")
+BASELINES = ("simclr_kmeans", "pixel_kmeans", "starts", "linear", "knn")
 METRICS = ("acc", "nmi", "ari", "clusters_used", "size_entropy")
 
 CHANGEABLE = ("criterion", "reference")
@@ -50,7 +57,7 @@ def load_spec(run: Path | str, overrides: Iterable[str] = ()) -> RunSpec:
 
     `overrides`: `key=value` for the criterion and the reference weights.
     """
-    run, overrides = Path(run), list(overrides)
+    run, overrides = run_path(run), list(overrides)
     for assignment in overrides:
         if parse_assignment(assignment)[0].partition(".")[0] not in CHANGEABLE:
             raise ConfigError(f"--set {assignment}: not allowed here; of a run, {' and '.join(CHANGEABLE)} can be set")
@@ -67,18 +74,18 @@ def load_spec(run: Path | str, overrides: Iterable[str] = ()) -> RunSpec:
 def load_results(run: Path | str) -> pd.DataFrame:
     """One row per trial of the run, in plan order, with flat dotted columns.
 
-    `status` is finished, failed, pending or damaged; for the last, and for failed, `reason` says why. Trials
+    `status` is finished, failed, stopped, pending or damaged; `reason` says why, but for finished and pending. Trials
     with the same `configuration` are equal in everything but the seed. Raises ConfigError for no run folder.
     """
-    run = Path(run)
+    run = run_path(run)
     spec = load_spec(run)
-    trials = [_read_trial(run, trial) for trial in dict.fromkeys(spec.trials)]
+    trials = each(run, lambda trial: _read_trial(run, trial), dict.fromkeys(spec.trials))
     planned = _planned(spec, trials)
     bases: dict[str, dict[str, Any]] = {}
     rows = [_row(run, trial, trial.config or planned.get(trial.name), bases) for trial in trials]
     extra = sorted({key for row in rows for key in row} - set(COLUMNS))
     table = pd.DataFrame(rows, columns=[*COLUMNS, *extra])
-    return table.astype(dict.fromkeys(("epochs", "seconds", *MEASURED), float))
+    return table.astype(dict.fromkeys(("epochs", "seconds", *MEASURED), float)).copy()  # in one piece again
 
 
 def write_tables(run: Path | str, results: pd.DataFrame | None = None) -> tuple[Path, Path]:
@@ -86,7 +93,7 @@ def write_tables(run: Path | str, results: pd.DataFrame | None = None) -> tuple[
 
     Raises ConfigError for no run folder.
     """
-    table, run = load_results(run) if results is None else results, Path(run)
+    table, run = load_results(run) if results is None else results, run_path(run)
     text = table.map(lambda value: "; ".join(map(str, value)) if isinstance(value, tuple) else value)
     csv = write_bytes(run / "results.csv", text.to_csv(index=False).encode())
     return csv, write_bytes(run / "results.parquet", table.to_parquet(None, engine="pyarrow", index=False))
@@ -95,7 +102,7 @@ def write_tables(run: Path | str, results: pd.DataFrame | None = None) -> tuple[
 @dataclass(frozen=True)
 class _Trial:
     name: str
-    status: Literal["finished", "failed", "pending", "damaged"]
+    status: Literal["finished", "failed", "stopped", "pending", "damaged"]
     config: Config | None = None
     record: TrialRecord | None = None
     reason: str | None = None
@@ -116,6 +123,9 @@ def _read_trial(run: Path, name: str) -> _Trial:
             failed = _read_record(FailedRecord, folder / "failed.json", name)
             epoch = "" if failed.epoch is None else f" (epoch {failed.epoch})"
             return _Trial(name, "failed", config, reason=one_line(failed.reason) + epoch)
+        if (folder / "stopped.json").exists():
+            stopped = _read_record(StoppedRecord, folder / "stopped.json", name)
+            return _Trial(name, "stopped", config, reason=one_line(stopped.reason))
     except MixemError as error:
         return _Trial(name, "damaged", config, reason=one_line(str(error).replace(f"{folder}/", "")))
     return _Trial(name, "pending", config)
@@ -124,7 +134,7 @@ def _read_trial(run: Path, name: str) -> _Trial:
 def _read_record(model: type[AnyRecord], path: Path, name: str) -> AnyRecord:
     """A record of the trial or base encoder `name`; raises ConfigError where it cannot be used."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path.name}: cannot be read ({error})") from None
     record = validate(model, values, path.name)
@@ -174,9 +184,15 @@ def _baselines(run: Path, base: str) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        return _flatten({"baseline": _read_record(BaseRecord, path, base).model_dump()["scores"]})
+        record = _read_record(BaseRecord, path, base)
     except ConfigError as error:
         return {"baseline.reason": one_line(error)}
+    found = _flatten({"baseline": record.model_dump()["scores"]})
+    found |= {f"baseline.{name}.acc": accuracy for name, accuracy in record.supervised.items()}
+    for metric, values in record.restarts.items():
+        found |= {f"baseline.starts.{metric}": fmean(values), f"baseline.starts.{metric}_std": pstdev(values)}
+        found["baseline.starts.n"] = len(values)
+    return found
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

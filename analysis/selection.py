@@ -1,17 +1,19 @@
-"""Choosing a configuration without labels, and the audit that judges the choice with them afterwards.
+"""Choosing a configuration without labels.
 
 A configuration is everything but the seed; its trials differ in the seed alone. `choose` sees only
-`Configuration`s, which hold criterion values and no scores. Labels enter in `accuracies` and `audit`.
+`Configuration`s, which hold criterion values and no scores. Labels enter in `accuracies` and, to judge the choice
+afterwards, in `analysis.audit`.
 """
 
+import itertools
 import math
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any, Literal, get_args
 
 import pandas as pd
-from scipy.stats import spearmanr
 
 from analysis.results import CONFIG_COLUMNS, TERMS
 from mixem.config import Criterion, LossWeights
@@ -57,8 +59,8 @@ class Configuration:
     lambda2: float
     lambda3: float
     lambda4: float
-    status: Literal["ok", "failed", "pending"]
-    """ok: every planned trial finished, so it can be chosen; failed: one failed or is damaged."""
+    status: Literal["ok", "failed", "stopped", "pending"]
+    """ok: every planned trial finished, so it can be chosen; failed: one failed or is damaged; stopped: early."""
     trials: tuple[str, ...]
     values: tuple[float, ...]
 
@@ -85,20 +87,6 @@ class Selection:
     """The trial to export: the seed with the lowest criterion; of equal ones the first."""
 
 
-@dataclass(frozen=True)
-class Audit:
-    """What a criterion's pick is worth, seen with the labels (accuracies as shares, not percent)."""
-
-    selection: Selection
-    accuracy: Spread
-    best: float
-    """Highest mean accuracy of any configuration that could have been picked."""
-    regret: float
-    correlation: float
-    """Spearman's rank correlation of criterion and accuracy: negative is good; NaN below three points."""
-    n: int
-
-
 def criterion_values(results: pd.DataFrame, criterion: Criterion, reference: LossWeights) -> "pd.Series[float]":
     """The criterion of every trial, from its raw validation terms; lower is better. Raises ConfigError.
 
@@ -122,27 +110,37 @@ def configurations(results: pd.DataFrame, criterion: Criterion, reference: LossW
 
     A trial that has not written its configuration, and is not found in the grid, belongs to none.
     """
-    table = results[["configuration", "trial", "seed", "status", *LAMBDAS]].copy()
-    table["value"] = criterion_values(results, criterion, reference)
-    table = table.sort_values(["configuration", "seed", "trial"])
-    return tuple(
-        Configuration(
-            key=str(key),
-            lambda2=float(group[LAMBDAS[1]].iloc[0]),
-            lambda3=float(group[LAMBDAS[2]].iloc[0]),
-            lambda4=float(group[LAMBDAS[3]].iloc[0]),
-            status=_status(set(group["status"])),
-            trials=tuple(group["trial"]),
-            values=tuple(float(value) for value in group["value"]),
-        )
-        for key, group in table.groupby("configuration", dropna=True)
+    return configurations_by(results, criterion_values(results, criterion, reference))
+
+
+def configurations_by(results: pd.DataFrame, values: "pd.Series[float]") -> tuple[Configuration, ...]:
+    """As `configurations`, with any value per trial of which lower is better."""
+    keys = ["configuration", "seed", "trial", "status", *LAMBDAS[1:]]
+    table = results[keys].assign(value=values).dropna(subset="configuration").sort_values(keys[:3])
+    rows = table.itertuples(index=False, name=None)
+    return tuple(_configuration(group) for _, group in itertools.groupby(rows, operator.itemgetter(0)))
+
+
+def _configuration(rows: Iterable[tuple[Any, ...]]) -> Configuration:
+    """Of its trials: configuration, seed, trial, status, three loss weights, value."""
+    keys, _, trials, statuses, lambda2, lambda3, lambda4, values = zip(*rows, strict=True)
+    return Configuration(
+        key=keys[0],
+        lambda2=float(lambda2[0]),
+        lambda3=float(lambda3[0]),
+        lambda4=float(lambda4[0]),
+        status=_status(set(statuses)),
+        trials=trials,
+        values=tuple(map(float, values)),
     )
 
 
-def _status(statuses: set[str]) -> Literal["ok", "failed", "pending"]:
+def _status(statuses: set[str]) -> Literal["ok", "failed", "stopped", "pending"]:
     if statuses == {"finished"}:
         return "ok"
-    return "failed" if statuses & {"failed", "damaged"} else "pending"
+    if statuses & {"failed", "damaged"}:
+        return "failed"
+    return "stopped" if "stopped" in statuses else "pending"
 
 
 def choose(candidates: Iterable[Configuration]) -> Configuration:
@@ -162,18 +160,24 @@ def select(results: pd.DataFrame, criterion: Criterion, reference: LossWeights) 
     """Pick a configuration by its validation terms. Raises MixemError where none has all trials finished."""
     picked = choose(configurations(results, criterion, reference))
     lowest = min(range(len(picked.values)), key=picked.values.__getitem__)
-    settings = results.loc[results["trial"] == picked.trials[0], list(dict.fromkeys((*LAMBDAS, *varying(results))))]
     return Selection(
         criterion=criterion,
         reference=reference,
         configuration=picked.key,
-        settings={str(key): value for key, value in settings.to_dict("records")[0].items()},
+        settings=settings_of(results, picked),
         mean=picked.criterion.mean,
         std=picked.criterion.std,
         n=picked.criterion.n,
         trials=picked.trials,
         representative=picked.trials[lowest],
     )
+
+
+def settings_of(results: pd.DataFrame, configuration: Configuration) -> dict[str, Any]:
+    """Its four loss weights and every other setting that varies in the sweep."""
+    keys = list(dict.fromkeys((*LAMBDAS, *varying(results))))
+    values = results.loc[results["trial"] == configuration.trials[0], keys]
+    return {str(key): value for key, value in values.to_dict("records")[0].items()}
 
 
 def varying(results: pd.DataFrame) -> list[str]:
@@ -190,28 +194,4 @@ def not_comparable(results: pd.DataFrame) -> list[str]:
 
 def accuracies(results: pd.DataFrame, trials: Sequence[str], column: str = "scores.mixem.acc") -> Spread:
     """A score's mean and spread over the given trials; NaN where there are no labels."""
-    return spread(results.set_index("trial").loc[list(trials), column])
-
-
-def audit(results: pd.DataFrame, reference: LossWeights) -> tuple[Audit, ...]:
-    """Every criterion's pick held against the best configuration; empty without labels or anything to pick."""
-    return tuple(found for criterion in CRITERIA if (found := _audit(results, criterion, reference)))
-
-
-def _audit(results: pd.DataFrame, criterion: Criterion, reference: LossWeights) -> Audit | None:
-    eligible = [c for c in configurations(results, criterion, reference) if c.status == "ok"]
-    accuracy = {c.key: accuracies(results, c.trials) for c in eligible}
-    scored = [c for c in eligible if math.isfinite(accuracy[c.key].mean)]
-    if not scored:
-        return None
-    selection = select(results, criterion, reference)
-    best = max(accuracy[c.key].mean for c in scored)
-    found = accuracy[selection.configuration]
-    correlation = _spearman([c.criterion.mean for c in scored], [accuracy[c.key].mean for c in scored])
-    return Audit(selection, found, best, best - found.mean, correlation, len(scored))
-
-
-def _spearman(x: Sequence[float], y: Sequence[float]) -> float:
-    if len(x) < 3 or len(set(x)) == 1 or len(set(y)) == 1:
-        return math.nan
-    return float(spearmanr(x, y).statistic)
+    return spread(results[column][results["trial"].isin(trials)])

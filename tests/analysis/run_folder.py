@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from mixem.config import Config, LossWeights
@@ -123,6 +124,25 @@ class RunBuilder:
         self.base(config, acc is not None)
         return folder
 
+    def embed(self, trial: str, labels: bool = True, images: bool = True, seed: int = 0) -> Path:
+        """The embedding of 60 test images, three classes and four components, and examples of them.
+
+        Class 0 lies in component 2, class 1 in components 0 and 1, class 2 in 1 but for one image in 3.
+        """
+        folder, random = self.path / "trials" / trial, np.random.default_rng(seed)
+        classes = np.repeat([0, 1, 2], 20).astype(np.int16)
+        component = np.array([2] * 20 + [0] * 12 + [1] * 8 + [1] * 19 + [3])
+        p = 0.7 * np.eye(4)[component] + 0.075
+        features = np.eye(4)[component] + 0.1 * random.normal(size=(60, 4))
+        arrays = {"features": features.astype(np.float16), "p": p.astype(np.float16), "clusters": component}
+        np.savez(folder / "embedding.npz", **arrays | ({"labels": classes} if labels else {}))  # type: ignore[arg-type]
+        if images:
+            pixels = np.repeat(np.arange(60, dtype=np.uint8), 27).reshape(60, 3, 3, 3)  # every image is its number
+            positions = random.permutation(60).astype(np.int32)
+            names = np.array(["cat", "dog", "$2 bill"] if labels else [], dtype=np.str_)
+            np.savez(folder / "examples.npz", positions=positions, images=pixels[positions], class_names=names)
+        return folder
+
     def base(self, config: Config, labels: bool = True) -> None:
         folder = self.path / "base" / base_hash(config)
         folder.mkdir(parents=True, exist_ok=True)
@@ -141,6 +161,12 @@ class RunBuilder:
     def fail(self, trial: str, reason: str = "push became NaN") -> Path:
         folder = self.start(trial)
         (folder / "failed.json").write_text(json.dumps({"trial": trial, "reason": reason, "epoch": 7}))
+        return folder
+
+    def stop(self, trial: str) -> Path:
+        folder = self.start(trial)
+        record = {"trial": trial, "reason": "stopped by asha at epoch 3", "epoch": 3, "validation": {}}
+        (folder / "stopped.json").write_text(json.dumps(record))
         return folder
 
     def finish_all(self, labels: bool = True, skip: tuple[str, ...] = ()) -> "RunBuilder":

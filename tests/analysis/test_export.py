@@ -54,6 +54,8 @@ def test_unknown_ambiguous_and_unfinished_trials(small: RunBuilder, tmp_path: Pa
         export_best(small.path, tmp_path, failed)
     with pytest.raises(ConfigError, match="is pending"):
         export_best(small.path, tmp_path, pending)
+    with pytest.raises(ConfigError, match="no trial"):
+        export_best(small.path, tmp_path, f"../trials/{failed}")
     assert not list(tmp_path.glob("best.*"))
 
 

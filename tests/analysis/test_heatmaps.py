@@ -55,6 +55,21 @@ def test_criterion_heatmap_marks_its_lowest_cell(whole: RunBuilder) -> None:
     assert data.lower_is_better
 
 
+def test_the_best_cell_is_the_most_accurate_in_both_views(whole: RunBuilder) -> None:
+    data, criterion = data_of(whole), data_of(whole, "criterion")
+    assert data.best == criterion.best
+    assert data.best
+    assert dict(data.cells())[data.best].spread.mean == data.vmax
+
+
+def test_the_best_cell_is_of_the_mean_over_finished_seeds(small: RunBuilder) -> None:
+    for trial, config in small.configs.items():
+        if (config.loss.lambda2, config.loss.lambda4, config.seed) != (0.0, 0.1, 1):
+            high = config.loss.lambda2 and config.loss.lambda4
+            small.finish(trial, acc=0.9 if config.seed and not config.loss.lambda2 else 0.8 if high else 0.5)
+    assert data_of(small).best == (1, 0, 1)
+
+
 def test_failed_and_missing_cells(run: RunBuilder) -> None:
     failed = run.trial(lambda2=0.0, lambda3=0.1, lambda4=0.1)
     pending = run.trial(lambda2=0.1, lambda3=0.0, lambda4=0.1)
@@ -65,8 +80,22 @@ def test_failed_and_missing_cells(run: RunBuilder) -> None:
     assert data.panels[2][0][2].status == "missing"
     assert math.isnan(data.panels[0][2][2].spread.mean)
     labels = [text.get_text() for text in draw_heatmap(data).legends[0].get_texts()]
-    assert labels == ["picked by the criterion", "failed", "not finished or not in the sweep"]
+    assert labels == ["picked by the criterion", "highest accuracy", "failed", "not finished or not in the sweep"]
     assert len(texts(draw_heatmap(data))) == 25
+
+
+def test_stopped_trials_have_a_hatch_of_their_own(run: RunBuilder) -> None:
+    failed, stopped, pending = (run.trial(lambda2=0.0, lambda3=0.1, lambda4=x) for x in (0.0, 0.05, 0.1))
+    run.finish_all(skip=(failed, stopped, pending))
+    run.fail(failed)
+    run.stop(stopped)
+    data = data_of(run)
+    assert [cell.status for cell in data.panels[0][2]] == ["failed", "stopped", "missing"]
+    figure = draw_heatmap(data)
+    (legend,) = figure.legends
+    hatches = {patch.get_label(): patch.get_hatch() for patch in legend.get_patches()}
+    assert hatches["failed"]
+    assert hatches["stopped early"] not in (None, hatches["failed"])
 
 
 def test_seeds_give_mean_and_deviation(small: RunBuilder) -> None:
@@ -78,6 +107,7 @@ def test_seeds_give_mean_and_deviation(small: RunBuilder) -> None:
     assert (cell.spread.mean, cell.spread.n) == (pytest.approx(65), 2)
     assert cell.spread.std == pytest.approx(50**0.5)
     assert "± 7.1" in texts(draw_heatmap(data))
+    assert data.title.endswith("over 2 seeds")
 
 
 def test_a_shared_cell_shows_what_the_criterion_ranks_first(tmp_path: Path) -> None:
@@ -125,6 +155,7 @@ def test_without_labels_there_is_no_accuracy_to_draw(small: RunBuilder) -> None:
     small.finish_all(labels=False)
     with pytest.raises(MixemError, match="no labels"):
         data_of(small)
+    assert data_of(small, "criterion").best is None
     assert data_of(small, "criterion").vmin < data_of(small, "criterion").vmax
 
 

@@ -1,3 +1,4 @@
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -60,11 +61,15 @@ def page(whole: RunBuilder) -> Page:
 
 
 def test_a_finished_run(whole: RunBuilder, page: Page) -> None:
-    for name in ("accuracy.png", "accuracy.svg", "criterion.png", "criterion.svg"):
-        assert (whole.path / "report" / name).stat().st_size > 1000
+    for name in ("accuracy", "criterion", "marginals", "interactions", "audit"):
+        for kind in ("png", "svg", "pdf"):
+            assert (whole.path / "report" / f"{name}.{kind}").stat().st_size > 1000
     assert (whole.path / "results.csv").exists()
     assert (whole.path / "results.parquet").exists()
-    assert page.tags.count("svg") == 2
+    assert (whole.path / "audit.csv").exists()
+    assert page.tags.count("svg") == 5
+    assert page.text.count("not enough data") == 5, "four claims, and what it means"
+    assert "embedding cannot be read" in page.text
     assert "Unfinished" not in page.text
     assert "27 configurations" in page.text
     assert "27 finished, 0 failed, 0 pending, of 27" in page.text
@@ -85,12 +90,9 @@ def test_the_page_fetches_nothing(whole: RunBuilder, page: Page) -> None:
     assert {m.split('"')[0] for m in re.findall(r"https?://([^/\s]+)", html)} <= {"www.w3.org"}
 
 
-def test_ids_of_the_two_pictures_do_not_meet(whole: RunBuilder, page: Page) -> None:
-    accuracy = {i for i in page.ids if i.startswith("accuracy-")}
-    criterion = {i for i in page.ids if i.startswith("criterion-")}
-    assert accuracy
-    assert criterion
-    assert set(page.ids) == accuracy | criterion
+def test_ids_of_the_pictures_do_not_meet(page: Page) -> None:
+    assert len(page.ids) == len(set(page.ids))
+    assert {i.partition("-")[0] for i in page.ids} == {"accuracy", "criterion", "marginals", "interactions", "audit"}
     assert all(a[1:] in page.ids for a in page.addresses if a.startswith("#"))
 
 
@@ -156,6 +158,47 @@ def test_unlabelled_data(one_seed: RunBuilder) -> None:
     assert not (one_seed.path / "report" / "accuracy.png").exists()
     assert not re.search(r"\bnan\b", page.text)
     assert "Was the criterion right?" not in page.text
+
+
+def test_what_the_components_hold(one_seed: RunBuilder) -> None:
+    one_seed.finish_all()
+    for trial in one_seed.configs:
+        one_seed.embed(trial)
+    page, folder = read(one_seed), one_seed.path / "report"
+    photographs = {"gallery.png", "class-0.png", "class-1.png", "class-2.png"}
+    assert photographs < set(page.addresses)
+    assert {"confusion", "projection"} < {i.partition("-")[0] for i in page.ids}
+    assert all((folder / name).with_suffix(kind).exists() for name in photographs for kind in (".svg", ".pdf"))
+    for trial in one_seed.configs:
+        (one_seed.path / "trials" / trial / "examples.npz").unlink()
+    page = read(one_seed)
+    assert "kept no example images" in page.text
+    assert not photographs & {path.name for path in folder.iterdir()}
+    assert "confusion.png" in page.addresses
+
+
+def test_components_of_unlabelled_data(one_seed: RunBuilder) -> None:
+    one_seed.finish_all(labels=False)
+    for trial in one_seed.configs:
+        one_seed.embed(trial, labels=False)
+    page = read(one_seed)
+    assert {"gallery.png", "projection.png"} < set(page.addresses)
+    assert "confusion.png" not in page.addresses
+    assert not any(address.startswith("class-") for address in page.addresses)
+
+
+def test_baselines_that_stand_beside(one_seed: RunBuilder) -> None:
+    one_seed.finish_all()
+    assert "Uses labels" not in read(one_seed).text
+    (record,) = one_seed.path.glob("base/*/result.json")
+    more = {"restarts": {"acc": [0.6, 0.7], "nmi": [0.5, 0.5], "ari": [0.4, 0.4]}, "supervised": {"linear": 0.91}}
+    record.write_text(json.dumps(json.loads(record.read_text()) | more))
+    page = read(one_seed)
+    assert "mean over single random starts 65.0 50.0 40.0" in page.text
+    assert "best of 2 random starts" in page.text
+    assert "varies by ± 5.0 points" in page.text
+    assert "Uses labels Linear probe on the base encoder's features 91.0" in page.text
+    assert "nearest neighbours" not in page.text
 
 
 def test_collapse_is_said_at_the_top(one_seed: RunBuilder) -> None:

@@ -39,13 +39,15 @@ def test_one_row_per_planned_trial_in_plan_order(whole: RunBuilder) -> None:
 
 
 def test_statuses(run: RunBuilder) -> None:
-    done, failed, started, *_ = run.configs
+    done, failed, stopped, started, *_ = run.configs
     run.finish(done)
     run.fail(failed, "push became\nNaN")
+    run.stop(stopped)
     run.start(started)
     table = by_trial(run)
-    assert table["status"].value_counts().to_dict() == {"finished": 1, "failed": 1, "pending": 25}
+    assert table["status"].value_counts().to_dict() == {"finished": 1, "failed": 1, "stopped": 1, "pending": 24}
     assert table.at[failed, "reason"] == "push became NaN (epoch 7)"
+    assert table.at[stopped, "reason"] == "stopped by asha at epoch 3"
 
 
 def test_a_trial_that_has_not_started_is_found_in_the_grid(run: RunBuilder) -> None:

@@ -13,7 +13,6 @@ from analysis.selection import (
     CRITERIA,
     Configuration,
     Spread,
-    audit,
     choose,
     configurations,
     criterion_values,
@@ -91,7 +90,7 @@ def test_ties_in_a_whole_run(run: RunBuilder) -> None:
     assert [picked.settings[f"loss.lambda{i}"] for i in (2, 3, 4)] == [0, 0, 0]
 
 
-@pytest.mark.parametrize("how", ["failed", "pending", "absent", "damaged"])
+@pytest.mark.parametrize("how", ["failed", "stopped", "pending", "absent", "damaged"])
 def test_a_configuration_is_eligible_only_when_all_its_trials_finished(small: RunBuilder, how: str) -> None:
     small.finish_all()
     results = load_results(small.path)
@@ -100,6 +99,8 @@ def test_a_configuration_is_eligible_only_when_all_its_trials_finished(small: Ru
     (folder / "result.json").unlink()
     if how == "failed":
         small.fail(before.trials[1])
+    if how == "stopped":
+        small.stop(before.trials[1])
     if how == "damaged":
         (folder / "config.yaml").write_text("}")
     if how == "absent":
@@ -108,7 +109,8 @@ def test_a_configuration_is_eligible_only_when_all_its_trials_finished(small: Ru
     after = select(results, "reference", REFERENCE)
     assert after.configuration != before.configuration
     found = {c.key: c.status for c in configurations(results, "reference", REFERENCE)}
-    assert found[before.configuration] == ("failed" if how in ("failed", "damaged") else "pending")
+    expected = {"failed": "failed", "damaged": "failed", "stopped": "stopped"}
+    assert found[before.configuration] == expected.get(how, "pending")
 
 
 def test_nothing_to_pick(run: RunBuilder) -> None:
@@ -147,30 +149,6 @@ def test_labels_can_be_absent_altogether(finished: pd.DataFrame) -> None:
 def test_the_order_of_rows_does_not_matter(finished: pd.DataFrame, seed: int) -> None:
     shuffled = finished.sample(frac=1, random_state=seed)
     assert select(shuffled, "reference", REFERENCE) == select(finished, "reference", REFERENCE)
-
-
-def test_audit(run: RunBuilder) -> None:
-    for i, trial in enumerate(run.configs):
-        run.finish(trial, acc=0.4 + 0.01 * i, validation={"contrastive": 5 - 0.01 * i, "pull": 0.02 * i})
-    found = {a.selection.criterion: a for a in audit(load_results(run.path), REFERENCE)}
-    assert list(found) == list(CRITERIA)
-    assert found["contrastive"].correlation == pytest.approx(-1)
-    assert found["contrastive"].regret == 0
-    assert found["contrastive"].accuracy.mean == found["contrastive"].best == pytest.approx(0.66)
-    assert found["own"].regret == pytest.approx(found["own"].best - found["own"].accuracy.mean)
-    assert found["own"].n == 27
-
-
-def test_audit_of_few_points_and_of_none(small: RunBuilder) -> None:
-    for trial in list(small.configs)[:2]:
-        small.finish(trial)
-    assert all(math.isnan(a.correlation) for a in audit(load_results(small.path), REFERENCE))
-    for trial in small.configs:
-        small.finish(trial, acc=0.5)
-    assert all(math.isnan(a.correlation) for a in audit(load_results(small.path), REFERENCE))
-    for trial in small.configs:
-        small.finish(trial, acc=None)
-    assert audit(load_results(small.path), REFERENCE) == ()
 
 
 def test_settings_that_change_the_measure_are_named(tmp_path: Path) -> None:

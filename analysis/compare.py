@@ -1,0 +1,158 @@
+"""Whether two run folders agree: the same trials, the same numbers, and where they come from."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.results import BASELINES, CLUSTERINGS, CONFIG_COLUMNS, METRICS, TERMS, load_results
+from analysis.selection import PLACE_COLUMNS, varying
+
+TERM_COLUMNS = [f"validation.{term}" for term in TERMS]
+SCORE_COLUMNS = [
+    *(f"scores.{way}.{metric}" for way in CLUSTERINGS for metric in METRICS),
+    *(f"baseline.{way}.{metric}" for way in BASELINES for metric in METRICS),
+]
+DATA = "provenance.data_checksum"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far apart one number of one trial is; infinite where only one run's record holds it."""
+
+    trial: str
+    column: str
+    first: float
+    second: float
+
+    @property
+    def size(self) -> float:
+        """The absolute difference."""
+        size = abs(self.first - self.second)
+        return math.inf if math.isnan(size) else size
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two runs have in common and what not. Only trials finished in both are compared."""
+
+    shared: tuple[str, ...]
+    only_first: tuple[str, ...]
+    only_second: tuple[str, ...]
+    """Trials whose settings the other run has not finished."""
+    compared: int
+    """Numbers compared: the validation terms and scores that both runs measured."""
+    not_in_both: tuple[str, ...]
+    """Columns of numbers that only one of the runs measured."""
+    terms: tuple[Difference, ...]
+    """The validation terms that differ at all."""
+    scores: tuple[Difference, ...]
+    provenance: dict[str, tuple[str, str]]
+    """Versions, hardware and the like, where the runs differ."""
+    same_data: bool
+    """Whether the checksums of the images are equal."""
+    tolerance: float
+    shared_only: bool
+    """Whether trials that only one run has are no disagreement."""
+
+    @property
+    def agree(self) -> bool:
+        """The same trials, at least one, on the same images, with no number further apart than the tolerance."""
+        differences = (*self.terms, *self.scores)
+        return (
+            bool(self.shared)
+            and (self.shared_only or not (self.only_first or self.only_second))
+            and self.same_data
+            and all(difference.size <= self.tolerance for difference in differences)
+        )
+
+
+def compare(first: Path | str, second: Path | str, tolerance: float = 0.0, shared_only: bool = False) -> Comparison:
+    """Compare two run folders, trial by trial. Raises ConfigError for no run folder.
+
+    Trials are the same when all their settings are but the place (device, threads, folder) and the precision: an
+    exported configuration names the precision that `auto` came to, and so has another hash.
+    """
+    a, b = (_finished(run) for run in (first, second))
+    shared = a.index.intersection(b.index)
+    in_both, and_there = a.loc[shared], b.loc[shared]
+    measured = [{c for c in (*TERM_COLUMNS, *SCORE_COLUMNS) if run[c].notna().any()} for run in (in_both, and_there)]
+    columns = measured[0] & measured[1]
+    keys = sorted({str(c) for c in (*a, *b) if str(c).startswith("provenance.")} - {DATA})
+    provenance = {key.removeprefix("provenance."): (_values(in_both, key), _values(and_there, key)) for key in keys}
+    return Comparison(
+        shared=tuple(in_both["trial"]),
+        only_first=tuple(a["trial"].drop(shared)),
+        only_second=tuple(b["trial"].drop(shared)),
+        compared=len(shared) * len(columns),
+        not_in_both=tuple(sorted(measured[0] ^ measured[1])),
+        terms=tuple(_differences(in_both, and_there, [c for c in TERM_COLUMNS if c in columns])),
+        scores=tuple(_differences(in_both, and_there, [c for c in SCORE_COLUMNS if c in columns])),
+        provenance={key: pair for key, pair in provenance.items() if pair[0] != pair[1]},
+        same_data=_values(in_both, DATA) == _values(and_there, DATA),
+        tolerance=tolerance,
+        shared_only=shared_only,
+    )
+
+
+def _finished(run: Path | str) -> pd.DataFrame:
+    """The finished trials, indexed by their settings."""
+    results = load_results(run)
+    finished = results[results["status"] == "finished"]
+    ignored = PLACE_COLUMNS | ({"runtime.precision"} - set(varying(results)))
+    settings = finished[[key for key in CONFIG_COLUMNS if key not in ignored]]
+    rows = [repr([*map(_plain, row)]) for row in settings.itertuples(index=False)]
+    return finished.set_index(pd.Index(rows, dtype=object))
+
+
+def _plain(value: object) -> object:
+    """A setting in the one form it has in every table: columns with gaps hold NaN, and integers as floats."""
+    if value is None or value != value:
+        return None
+    return float(value) if isinstance(value, int | float) else value
+
+
+def _differences(a: pd.DataFrame, b: pd.DataFrame, columns: list[str]) -> Iterator[Difference]:
+    for column in columns:
+        for trial, first, second in zip(a["trial"], a[column], b[column], strict=True):
+            if first != second and not (pd.isna(first) and pd.isna(second)):
+                yield Difference(str(trial), column, float(first), float(second))
+
+
+def _values(trials: pd.DataFrame, key: str) -> str:
+    """A column's distinct values as one text."""
+    if key not in trials:
+        return "unknown"
+    return ", ".join(sorted({str(value) for value in trials[key]}))
+
+
+def describe(found: Comparison) -> Iterator[str]:
+    """The comparison in lines, the verdict first."""
+    verdict = "agree" if found.agree else "do not agree"
+    exact = found.compared - len(found.terms) - len(found.scores)
+    within = sum(d.size <= found.tolerance for d in (*found.terms, *found.scores))
+    yield f"the runs {verdict} (tolerance {found.tolerance:g})"
+    yield f"trials finished in both: {len(found.shared)}"
+    for name, only in (("first", found.only_first), ("second", found.only_second)):
+        if only:
+            yield f"only in the {name}: {len(only)} ({', '.join(only[:5])}{', …' if len(only) > 5 else ''})"
+    if not found.shared:
+        return
+    further = found.compared - exact - within
+    yield f"numbers compared: {found.compared}: {exact} equal, {within} within the tolerance, {further} further apart"
+    for name, differences in (("validation terms", found.terms), ("scores", found.scores)):
+        if differences:
+            worst = max(differences, key=lambda difference: difference.size)
+            yield (
+                f"largest difference of {name}: {worst.size:.3g}, {worst.column} of trial {worst.trial} "
+                f"({worst.first:.6g} and {worst.second:.6g})"
+            )
+        else:
+            yield f"{name}: all equal"
+    if found.not_in_both:
+        yield f"measured in one run only, and not compared: {', '.join(found.not_in_both)}"
+    yield f"images: {'the same checksum' if found.same_data else 'other checksums: not the same images'}"
+    for key, (first, second) in found.provenance.items():
+        yield f"{key}: {first} and {second}"
