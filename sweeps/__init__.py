@@ -12,6 +12,7 @@ for _key, _value in {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # workers stay where they are
     "RAY_ENABLE_ZERO_COPY_TORCH_TENSORS": "1",  # workers of one machine share images and base weights
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # trials write their own records
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # the criterion is not measured in every epoch, nor of failed trials
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is handled by the command line
 }.items():
     os.environ.setdefault(_key, _value)

@@ -1,7 +1,6 @@
 """The command line: `mixem ...`. Each command imports what it needs, so that `--help` is instant."""
 
 import logging
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,7 @@ import typer
 
 from mixem import __version__
 from mixem.errors import ConfigError, MixemError
+from mixem.files import is_storage_error, run_path
 
 if TYPE_CHECKING:
     from mixem.config import Config
@@ -25,23 +25,33 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, such as loss.lambda2=0.1; repeatable."),
 ]
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="A configuration, such as best.yaml.")]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, such as runs/digits.")]
-OutFolder = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The folder for results.")]
+SweepFile = Annotated[Path, typer.Argument(metavar="FILE", help="A sweep, such as sweeps/digits.yaml.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan, and stop.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")]
+RUN_HELP = "The run folder, a path or a URL such as s3://bucket/run; runs/NAME unless the file says otherwise."
+ConfigFile = Annotated[
+    Path, typer.Argument(parser=run_path, metavar="CONFIG", help="A configuration, such as best.yaml.")
+]
+RunFolder = Annotated[
+    Path, typer.Argument(parser=run_path, metavar="RUN", help="A run folder, such as runs/digits or s3://bucket/run.")
+]
+OutFolder = Annotated[Path, typer.Option("--out", "-o", parser=run_path, metavar="DIR", help="The folder for results.")]
 
 
-def main() -> None:
-    """Run the command line; our own errors become one line on stderr and their exit code."""
+def main(app: typer.Typer = app) -> None:
+    """Run a command line; our own errors become one line on stderr and their exit code."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     try:
         app()
     except MixemError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except OSError as error:  # no space, no permission: what was finished is recorded
-        print(
-            f"error: {error.filename or ''}: {error.strerror or error}".replace("error: :", "error:"), file=sys.stderr
-        )
+    except Exception as error:
+        if not is_storage_error(error):
+            raise
+        # no space, no permission, no connection: what was finished is recorded
+        where, what = getattr(error, "filename", None), getattr(error, "strerror", None)
+        print(f"error: {f'{where}: ' if where else ''}{what or error}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -57,47 +67,47 @@ def version(
 
 @app.command()
 def sweep(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A sweep, such as sweeps/digits.yaml.")],
+    file: SweepFile,
     overrides: Overrides = None,
-    run: Annotated[Path | None, typer.Option(help="The run folder; runs/NAME unless the file says otherwise.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, and stop.")] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")] = False,
+    run: Annotated[Path | None, typer.Option(parser=run_path, metavar="RUN", help=RUN_HELP)] = None,
+    dry_run: DryRun = False,
+    retry_failed: RetryFailed = False,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster; none: a Ray of its own, here.")] = None,
 ) -> None:
     """Run what is missing of a sweep, then write its report and its best configuration.
 
     The same command again goes on where it stopped; a grown grid runs only what is new.
     """
-    from rich.console import Console
-
+    from sweeps.launch import run_sweep
     from sweeps.plan import Plan
     from sweeps.spec import load_spec
 
-    plan = Plan.of(load_spec(file, overrides or ()), run)
-    console = Console()
-    if dry_run:
-        print("\n".join(plan.describe()))
-        return
-    if address is None:
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # our own Ray listens on loopback alone
-    from sweeps.runner import run_missing
-    from sweeps.summary import print_summary
+    run_sweep(Plan.of(load_spec(file, overrides or ()), run), address, dry_run, retry_failed)
 
-    try:
-        run_missing(plan, console, address, retry_failed)
-    except KeyboardInterrupt:
-        finished = len(plan.finished())
-        print(
-            f"stopped: {finished} of {len(plan.trials)} trials are finished; the same command goes on from here",
-            file=sys.stderr,
-        )
-        raise typer.Exit(130) from None
-    print_summary(plan.run, console)
-    if failed := plan.failed():
-        raise MixemError(
-            f"{len(failed)} of {len(plan.trials)} trials failed; {plan.run}/report/index.html says why, "
-            "--retry-failed runs them again"
-        )
+
+@app.command()
+def submit(file: SweepFile, overrides: Overrides = None, retry_failed: RetryFailed = False) -> None:
+    """Run a sweep on the Ray cluster that its file describes, and leave it running there.
+
+    Starts the cluster if it is not up; never restarts or stops one that is.
+    """
+    from sweeps.cluster import Cluster
+
+    print(Cluster.of(file, overrides or ()).submit(retry_failed))
+
+
+@app.command()
+def fetch(
+    file: SweepFile,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where to; none: fetched/NAME.")
+    ] = None,
+) -> None:
+    """Bring the report, the tables and the best configuration of a submitted sweep home."""
+    from sweeps.cluster import Cluster
+
+    print(Cluster.of(file, overrides or ()).fetch(out))
 
 
 @app.command()
@@ -111,9 +121,33 @@ def status(run: RunFolder) -> None:
 @app.command()
 def report(run: RunFolder, overrides: Overrides = None) -> None:
     """Write a run's tables and report again, also of an unfinished run, or by another criterion."""
+    from analysis.claims import claims
     from analysis.report import write_report
+    from analysis.results import load_results, load_spec
 
-    print(write_report(_existing(run), overrides or ()))
+    spec, results = load_spec(_existing(run), overrides or ()), load_results(run)
+    page = write_report(run, overrides or (), results)
+    for claim in claims(results, spec.criterion, spec.reference):
+        print(claim.line)
+    print(page)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(parser=run_path, metavar="RUN_A", help="A run folder.")],
+    second: Annotated[Path, typer.Argument(parser=run_path, metavar="RUN_B", help="Another one.")],
+    tolerance: Annotated[
+        float, typer.Option(min=0.0, help="How far apart terms and scores may be; 0: equal bit for bit.")
+    ] = 0.0,
+    shared: Annotated[bool, typer.Option("--shared", help="Trials that only one run has do not matter.")] = False,
+) -> None:
+    """Say whether two runs agree, trial by trial; exit code 1 when they do not."""
+    from analysis.compare import compare, describe
+
+    found = compare(_existing(first), _existing(second), tolerance, shared)
+    print("\n".join(describe(found)))
+    if not found.agree:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -148,7 +182,9 @@ def train(config: ConfigFile, overrides: Overrides = None, out: OutFolder = Path
 
 @app.command()
 def evaluate(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A trial's folder, or one with best.yaml.")],
+    folder: Annotated[
+        Path, typer.Argument(parser=run_path, metavar="DIR", help="A trial's folder, or one with best.yaml.")
+    ],
     overrides: Overrides = None,
 ) -> None:
     """Score trained weights on the test split of their dataset, or of another one set with --set data.name=…."""

@@ -39,9 +39,8 @@ def connected(address: str | None, log: Path) -> Iterator[None]:
         handler.close()
 
 
-def check_resources(resources: Resources) -> None:
-    """Refuse a trial that no node could ever hold; raises ConfigError naming what the nodes have."""
-    nodes = _nodes()
+def check_resources(resources: Resources, nodes: list[dict[str, float]]) -> None:
+    """Refuse a trial that none of `nodes` could ever hold; raises ConfigError naming what they have."""
     if any(node.get("CPU", 0) >= resources.cpu and node.get("GPU", 0) >= resources.gpu for node in nodes):
         return
     there = ", ".join(f"{node.get('CPU', 0):g} CPU(s) and {node.get('GPU', 0):g} GPU(s)" for node in nodes)
@@ -51,7 +50,7 @@ def check_resources(resources: Resources) -> None:
 
 def cores_for(jobs: int) -> int:
     """CPU cores for each of `jobs` that run side by side: a share of all, at most those of the largest node."""
-    cores = [int(node.get("CPU", 0)) for node in _nodes()]
+    cores = [int(node.get("CPU", 0)) for node in nodes()]
     return max(1, min(sum(cores) // max(1, jobs), max(cores)))
 
 
@@ -62,5 +61,6 @@ def slots(resources: Resources) -> int:
     return int(min(by_cpu, total.get("GPU", 0) / resources.gpu) if resources.gpu else by_cpu)
 
 
-def _nodes() -> list[dict[str, float]]:
+def nodes() -> list[dict[str, float]]:
+    """What each node of the connected cluster has: its resources by name."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]

@@ -1,5 +1,7 @@
 """What a sweep has to do: its trials and base encoders, and which of them the run folder already holds."""
 
+import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +10,8 @@ import yaml
 
 from mixem.config import Config
 from mixem.config_io import base_hash
-from mixem.files import write_text
-from mixem.records import is_failed, is_finished, stage_folder
+from mixem.files import each, is_local, write_text
+from mixem.records import Ending, ending, is_finished, stage_folder
 from sweeps.spec import SweepSpec
 
 
@@ -23,8 +25,16 @@ class Plan:
 
     @classmethod
     def of(cls, spec: SweepSpec, run: Path | None = None) -> "Plan":
-        """Plan a spec over a run folder; none: the spec's own. Raises ConfigError on a bad value."""
-        return cls(spec, run or spec.folder, spec.trials())
+        """Plan a spec over a run folder; none: the spec's own. Raises ConfigError on a bad value.
+
+        Of a search by Optuna the trials proposed so far; it adds to them as it goes.
+        """
+        run = run or spec.folder
+        if spec.search == "optuna":
+            from sweeps.search import known_trials
+
+            return cls(spec, run, known_trials(spec, run))
+        return cls(spec, run, spec.trials())
 
     def trial_folder(self, name: str) -> Path:
         """Where a trial's record lies."""
@@ -34,6 +44,13 @@ class Plan:
         """Where a base encoder lies."""
         return stage_folder(self.run, "pretrain", name)
 
+    @property
+    def log(self) -> Path:
+        """Where Ray's messages go: RUN/ray.log, or a file of this machine's where the run folder is no disk."""
+        if is_local(self.run):
+            return self.run / "ray.log"
+        return Path("~/.cache/mixem/runs").expanduser() / re.sub(r"[^\w.-]+", "-", str(self.run)) / "ray.log"
+
     def bases(self, trials: Iterable[str]) -> dict[str, Config]:
         """The distinct base encoders that `trials` need, each with the first configuration that needs it."""
         bases: dict[str, Config] = {}
@@ -41,18 +58,34 @@ class Plan:
             bases.setdefault(base_hash(self.trials[name]), self.trials[name])
         return bases
 
+    def endings(self) -> dict[str, Ending | None]:
+        """How each trial ended, from one look at its folder; None: it is to run.
+
+        Without a scheduler the stopped ones run again, from their beginning; not so those of a search by Optuna, whose
+        study has been told of them.
+        """
+        found = zip(self.trials, each(self.run, lambda name: ending(self.trial_folder(name)), self.trials), strict=True)
+        again = "stopped" if self.spec.scheduler == "none" and self.spec.search != "optuna" else None
+        return {name: None if end == again else end for name, end in found}
+
     def finished(self) -> list[str]:
         """Trials with a whole result."""
-        return [name for name in self.trials if is_finished(self.trial_folder(name))]
+        return self._those("finished")
 
     def failed(self) -> list[str]:
         """Trials that ended without a result, or whose result is damaged."""
-        return [name for name in self.trials if is_failed(self.trial_folder(name))]
+        return self._those("failed")
+
+    def stopped(self) -> list[str]:
+        """Trials that a scheduler stopped early, and that stay so."""
+        return self._those("stopped")
+
+    def _those(self, wanted: Ending) -> list[str]:
+        return [name for name, end in self.endings().items() if end == wanted]
 
     def missing(self, retry_failed: bool = False) -> list[str]:
         """Trials still to run."""
-        over = {*self.finished(), *(() if retry_failed else self.failed())}
-        return [name for name in self.trials if name not in over]
+        return [name for name, end in self.endings().items() if not end or (retry_failed and end == "failed")]
 
     def missing_bases(self, trials: Iterable[str]) -> dict[str, Config]:
         """The base encoders that `trials` need and the run folder lacks."""
@@ -66,15 +99,19 @@ class Plan:
 
     def describe(self) -> list[str]:
         """The plan in lines, for `--dry-run`."""
-        finished, failed, missing = set(self.finished()), set(self.failed()), self.missing()
-        lines = []
-        for name, config in self.trials.items():
-            status = "finished" if name in finished else "failed" if name in failed else "to run"
-            lines.append(f"{name}  {status:8}  {self.spec.point(config)}")
-        resources = self.spec.resources
+        ends, resources = self.endings(), self.spec.resources
+        missing, counted = [name for name, end in ends.items() if not end], Counter(ends.values())
+        lines = [
+            f"{name}  {ends[name] or 'to run':8}  {self.spec.point(config)}" for name, config in self.trials.items()
+        ]
+        counts = f"{counted['finished']} finished, {counted['failed']} failed"
+        counts += f", {counted['stopped']} stopped" if counted["stopped"] else ""
+        lines.append(f"{len(self.trials)} trials: {counts}, {len(missing)} to run")
+        seeds = len(self.spec.seeds)
+        if self.spec.search == "optuna" and (more := (self.spec.samples or 0) - len(self.trials) // seeds) > 0:
+            lines.append(f"{more} more points to be proposed by Optuna, {more * seeds} trials")
         return [
             *lines,
-            f"{len(self.trials)} trials: {len(finished)} finished, {len(failed)} failed, {len(missing)} to run",
             f"{len(self.bases(self.trials))} base encoder(s), {len(self.missing_bases(missing))} to train",
             f"each trial asks for {resources.cpu:g} CPU(s) and {resources.gpu:g} GPU(s)",
             f"run folder: {self.run}",

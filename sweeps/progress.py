@@ -11,15 +11,22 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from mixem.errors import MixemError
+from mixem.files import is_storage_error
+
 PLAIN_SECONDS = 15.0
 """Time between two plain lines when nothing ends."""
+UNUSED = ("row", "config", "time_this_iter_s", "time_total_s", "time_since_restore", "iterations_since_restore")
+"""Parts of a report that Tune would keep for every trial, the numbers with statistics, and that nobody asks for."""
 
 
 class Progress(Callback):
     """Counts trials and shows the running ones; hears of them from Tune.
 
     `labels`: what to call each job; `epochs`: how many each has; `slots`: jobs that run at a time; `already`: jobs that
-    were finished before; `waiting`: jobs of the next stage; `on_error`: told what Tune gave up, with the reason.
+    were finished before; `waiting`: jobs of the next stage; `on_error`: told what Tune gave up, with the reason;
+    `on_stop`: told what the scheduler stopped, with its last row of metrics.csv; `to_come`: jobs that a search has yet
+    to propose.
     """
 
     def __init__(
@@ -32,13 +39,16 @@ class Progress(Callback):
         already: int,
         waiting: int,
         on_error: Callable[[str, str], None],
+        on_stop: Callable[[str, dict[str, Any]], None],
+        to_come: Callable[[], int] = lambda: 0,
     ) -> None:
         self.console, self.title, self.labels, self.epochs = console, title, labels, epochs
         self.left = dict(epochs)
         self.slots, self.already, self.waiting, self.on_error = max(1, slots), already, waiting, on_error
-        self.done = self.failed = 0
+        self.on_stop, self.to_come = on_stop, to_come
+        self.done = self.failed = self.stopped = 0
         self.running: dict[str, dict[str, Any]] = {}
-        self.epoch_seconds: list[float] = []
+        self.epochs_heard, self.seconds_heard = 0, 0.0
         self.started = self._last_line = time.monotonic()
         self.live = Live(console=console, get_renderable=self.table, transient=True) if console.is_terminal else None
 
@@ -56,6 +66,10 @@ class Progress(Callback):
         """Tune pickles its callbacks; a terminal is not picklable, and nothing here needs to be restored."""
         return {}
 
+    def add(self, name: str, label: str, epochs: int) -> None:
+        """One more job."""
+        self.labels[name], self.epochs[name], self.left[name] = label, epochs, epochs
+
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A job begins, or begins again."""
         self.running[trial.config["job"]["name"]] = {}
@@ -63,24 +77,28 @@ class Progress(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        """An epoch of a job is over."""
+        """An epoch of a job is over; raises MixemError, which ends the sweep, when its disk is full."""
         name = trial.config["job"]["name"]
-        if "epoch" in result:
-            self.running[name] = result
-            self.epoch_seconds.append(result["seconds"])
+        row = dict(result.get("row", ()))
+        if row:
+            self.running[name] = row
+            self.epochs_heard += 1
+            self.seconds_heard += row["seconds"]
+        if "full" in result:
+            raise MixemError(f"{result['full']}; make room, and the same command goes on from here")
         if result.get("done"):
             self._end(name)
-            if result.get("failed"):
-                self.failed += 1
-            else:
-                self.done += 1
-            self.line(
-                f"{name} {'failed' if result.get('failed') else 'finished'}  {self.labels[name]}  {_losses(result)}"
-            )
+            status = result["status"] if result["status"] != "running" else "stopped"
+            self.failed += status == "failed"
+            self.done += status == "finished"
+            note = self._stop(name, row) if status == "stopped" else ""
+            self.line(f"{name} {status}  {self.labels[name]}  {_losses(row)}{note}")
         elif time.monotonic() - self._last_line >= PLAIN_SECONDS:
             self.line(
                 ", ".join(f"{job} epoch {row.get('epoch', 0)}/{self.epochs[job]}" for job, row in self.running.items())
             )
+        for key in UNUSED:  # Tune keeps the report as its callbacks leave it
+            result.pop(key, None)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Tune gave a job up."""
@@ -90,9 +108,21 @@ class Progress(Callback):
         reason = _reason(trial)
         try:
             self.on_error(name, reason)
-        except OSError as error:  # a full disk must not end the other trials
+        except Exception as error:  # a storage that is away, or full, must not end the other trials
+            if not is_storage_error(error):
+                raise
             reason = f"{reason} (not recorded: {error})"
         self.line(f"{name} failed  {self.labels[name]}  {reason}")
+
+    def _stop(self, name: str, row: dict[str, Any]) -> str:
+        self.stopped += 1
+        try:
+            self.on_stop(name, row)
+        except Exception as error:
+            if not is_storage_error(error):
+                raise
+            return f" (not recorded: {error})"
+        return ""
 
     def _end(self, name: str) -> None:
         self.running.pop(name, None)
@@ -108,18 +138,20 @@ class Progress(Callback):
         """The counts and the time to go in one line."""
         counts = (
             f"{self.done + self.already} done, {len(self.running)} running, {self.failed} failed, "
-            f"{len(self.left) - len(self.running)} waiting"
+            f"{f'{self.stopped} stopped, ' if self.stopped else ''}"
+            f"{len(self.left) - len(self.running) + self.to_come()} waiting"
         )
         then = f", then {self.waiting} trials" if self.waiting else ""
         return f"{self.title}: {counts}, {_clock(time.monotonic() - self.started)} elapsed, {self.to_go()} to go{then}"
 
     def to_go(self) -> str:
         """Time to go, from the mean seconds of an epoch and the jobs that run at a time."""
-        if not self.epoch_seconds:
+        if not self.epochs_heard:
             return "?"
         ahead = sum(self.left.values()) - sum(int(row.get("epoch", 0)) for row in self.running.values())
-        mean = sum(self.epoch_seconds) / len(self.epoch_seconds)
-        return _clock(ahead * mean / min(self.slots, max(1, len(self.left))))
+        ahead += self.to_come() * max(self.epochs.values())
+        mean = self.seconds_heard / self.epochs_heard
+        return _clock(ahead * mean / min(self.slots, max(1, len(self.left) + self.to_come())))
 
     def table(self) -> Table:
         """The live table: a row for each running job."""

@@ -4,14 +4,16 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from mixem.config import Config, CountOrZero, Criterion, LossWeights, Positive, Section, Weight
+from mixem.config import Config, CountOrZero, Positive, Section, Weight
 from mixem.config_io import (
     PLACE_ONLY,
+    base_hash,
     config_hash,
+    digest,
     merge,
     parse_assignment,
     preset_values,
@@ -20,13 +22,9 @@ from mixem.config_io import (
     validate,
 )
 from mixem.errors import ConfigError
-
-
-def _as_list(value: Any) -> Any:
-    return value if isinstance(value, list) else [value]
-
-
-Axis = Annotated[list[Any], Field(min_length=1), BeforeValidator(_as_list)]
+from mixem.files import run_path
+from sweeps.axes import Point, Space, first_points, random_points, size, spaces
+from sweeps.search_settings import SearchSettings
 
 
 class Resources(Section):
@@ -38,7 +36,7 @@ class Resources(Section):
     """GPUs a trial; a fraction shares one GPU between trials."""
 
 
-class SweepSpec(Section):
+class SweepSpec(SearchSettings):
     """What is tried, how it is judged, and what each trial may use."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -47,40 +45,74 @@ class SweepSpec(Section):
     """The dataset preset that the configuration starts from."""
     config: dict[str, Any] = Field(default={})
     """Values laid over the preset."""
-    axes: Annotated[dict[str, Axis], Field(min_length=1)]
-    """Configuration keys and the values to try; the trials are all combinations."""
-    search: Literal["grid"] = "grid"
-    """How the axes are searched."""
-    criterion: Criterion = "reference"
-    """The validation loss by which a configuration is picked (paper section 7)."""
-    reference: LossWeights = LossWeights()
-    """The weights with which `reference` scores every trial."""
     resources: Resources = Resources()
     """CPUs and GPUs of one trial."""
     max_failures: CountOrZero = 2
     """How often a trial whose worker died is started again, from its last saved state."""
     run: str | None = None
-    """The run folder; none: runs/<name> in the current folder."""
+    """The run folder, a path or a URL such as s3://bucket/run; none: runs/<name> in the current folder."""
 
     @property
     def folder(self) -> Path:
         """The run folder."""
-        return Path(self.run or f"runs/{self.name}").expanduser()
+        return run_path(self.run or f"runs/{self.name}")
 
     def base_config(self) -> dict[str, Any]:
         """The plain configuration that the axes vary."""
         return merge(preset_values(self.preset) if self.preset else {}, self.config)
 
+    @property
+    def seeds(self) -> list[Any]:
+        """The seeds that a sampled point runs with."""
+        axis = self.axes.get("seed", [self.base_config().get("seed", 0)])
+        assert isinstance(axis, list)
+        return axis
+
+    def spaces(self) -> dict[str, Space]:
+        """The axes that are sampled, all but the seed; raises ConfigError for values that the search cannot take."""
+        axes, base = {key: axis for key, axis in self.axes.items() if key != "seed"}, self.base_config()
+        found = spaces(axes, base)
+        if self.samples and self.samples > size(found):
+            raise ConfigError(f"samples: {self.samples} is not allowed; the axes have {size(found)} points")
+        for key, axis in axes.items() if self.search == "optuna" else ():
+            values = axis if isinstance(axis, list) else [axis.low, axis.high]
+            if any(not isinstance(value, str | int | float | None) for value in values):
+                raise ConfigError(f"axes.{key}: {axis} is not allowed with search optuna; single values alone")
+            if len({base_hash(validate(Config, set_key(base, key, value))) for value in values}) > 1:
+                raise ConfigError(f"axes.{key}: not allowed with search optuna, it changes the base encoder; fix it")
+        return found
+
+    def points(self) -> list[Point]:
+        """The points that are known before anything has run; optuna: those it begins with. Raises ConfigError."""
+        if self.search == "grid":
+            return [
+                dict(zip(self.axes, values, strict=True))
+                for values in itertools.product(*(axis for axis in self.axes.values() if isinstance(axis, list)))
+            ]
+        if self.search == "random":
+            points = list(itertools.islice(random_points(self.spaces(), self.search_seed), self.samples))
+        else:
+            points = first_points(self.spaces(), validate(Config, self.base_config()))[: self.samples]
+        return [{**point, "seed": seed} for point in points for seed in self.seeds]
+
     def trials(self) -> dict[str, Config]:
-        """Every combination of the axes by its hash, the last axis fastest; raises ConfigError on a bad value."""
+        """The trials of all points by hash, the last axis of a grid fastest; raises ConfigError on a bad value."""
         self._check_axes()
+        trials = self.trials_at(self.points())
+        epochs, grace = max(config.train.epochs for config in trials.values()), self.stopping.grace_period
+        if self.scheduler != "none" and grace >= epochs:
+            raise ConfigError(f"stopping.grace_period: {grace} is not allowed; below a trial's {epochs} epochs")
+        return trials
+
+    def trials_at(self, points: Iterable[Point]) -> dict[str, Config]:
+        """The trials of these points by hash, in order; raises ConfigError on a bad value."""
         base = self.base_config()
         configs = []
-        for values in itertools.product(*self.axes.values()):
-            point = base
-            for key, value in zip(self.axes, values, strict=True):
-                point = set_key(point, key, value)
-            config = validate(Config, point)
+        for point in points:
+            values = base
+            for key, value in point.items():
+                values = set_key(values, key, value)
+            config = validate(Config, values)
             if config.runtime.device == "cuda" and not self.resources.gpu:
                 raise ConfigError(
                     "resources.gpu: 0 is not allowed with runtime.device cuda; a share of a GPU is needed"
@@ -106,7 +138,16 @@ class SweepSpec(Section):
 
     def point(self, config: Config, keys: Iterable[str] | None = None) -> str:
         """Where a trial lies on the axes (all, or those named by `keys`), for people."""
-        return ", ".join(f"{key} = {value_at(config, key)}" for key in keys or self.axes)
+        return ", ".join(f"{key} = {_shown(value_at(config, key))}" for key in keys or self.axes)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def spec_hash(spec: SweepSpec) -> str:
+    """12 hex digits over a whole spec, the values of its preset included."""
+    return digest({**spec.model_dump(mode="json"), "config": spec.base_config()})
 
 
 def value_at(config: Config, key: str) -> Any:
@@ -130,7 +171,11 @@ def load_spec(path: Path, overrides: Iterable[str] = ()) -> SweepSpec:
     A key is the spec's own (`criterion`, `resources.cpu`, ...), an axis (its values are replaced), or a key of the
     configuration.
     """
-    document = read_yaml(path)
+    return parse_spec(read_yaml(path), path, overrides)
+
+
+def parse_spec(document: Any, path: Path, overrides: Iterable[str] = ()) -> SweepSpec:
+    """The same of a cluster file's content; `path` is for messages."""
     metadata = document.get("metadata") if isinstance(document, Mapping) else None
     values = metadata.get("sweep") if isinstance(metadata, Mapping) else None
     if not isinstance(values, Mapping):

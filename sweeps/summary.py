@@ -13,6 +13,7 @@ from analysis.report import plain, write_report
 from analysis.results import METHODS, load_results, load_spec
 from analysis.selection import select
 from mixem.errors import MixemError
+from mixem.files import each, read_text
 from mixem.records import is_failed, is_finished
 
 SCORES = {"acc": "ACC", "nmi": "NMI", "ari": "ARI"}
@@ -26,14 +27,14 @@ def print_summary(run: Path, console: Console) -> None:
     def say(text: str, style: str | None = None) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=True, style=style)
 
-    report = write_report(run)
     results, spec = load_results(run), load_spec(run)
+    report = write_report(run, results=results)
     try:
         selection = select(results, spec.criterion, spec.reference)
     except MixemError as error:
         say(f"{error}\nreport: {report}")
         return
-    best = write_best(run)
+    best = write_best(run, results)
     picked = results[results["trial"].isin(selection.trials)]
     point = ", ".join(f"{key} = {plain(value)}" for key, value in selection.settings.items())
     say(f"picked by {spec.criterion} validation loss: {point}", style="bold")
@@ -57,12 +58,15 @@ def status_lines(run: Path) -> list[str]:
     results = load_results(run)
     bases = [folder for folder in sorted(run.glob("base/*")) if _started(folder)]
     pending = [run / "trials" / name for name in results.loc[results["status"] == "pending", "trial"]]
-    started = [folder for folder in pending if _started(folder)]
+    started = [folder for folder, begun in zip(pending, each(run, _started, pending), strict=True) if begun]
     counts = results["status"].value_counts()
     lines = [
         f"{run}: {len(results)} trials: {counts.get('finished', 0)} finished, {counts.get('failed', 0)} failed, "
-        f"{counts.get('damaged', 0)} damaged, {len(started)} started, {len(pending) - len(started)} waiting"
+        f"{counts.get('stopped', 0)} stopped, {counts.get('damaged', 0)} damaged, {len(started)} started, "
+        f"{len(pending) - len(started)} waiting"
     ]
+    if more := load_spec(run).to_propose:
+        lines.append(f"  {more} more points to be proposed by Optuna")
     for folder in (*bases, *started):
         age = time.time() - (folder / "metrics.csv").stat().st_mtime
         kind = "base encoder" if folder in bases else "trial"
@@ -83,8 +87,7 @@ def _started(folder: Path) -> bool:
 
 
 def _epochs(folder: Path) -> int:
-    with (folder / "metrics.csv").open(newline="") as stream:
-        return sum(1 for _ in csv.DictReader(stream))
+    return sum(1 for _ in csv.DictReader(read_text(folder / "metrics.csv").splitlines()))
 
 
 def _spread(trials: pd.DataFrame, column: str) -> str:

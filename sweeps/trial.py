@@ -1,31 +1,31 @@
 """The Ray side of one trial: a trainable whose step is one epoch of an Experiment."""
 
+import errno
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
 
-from mixem.config import Config, DataConfig
-from mixem.config_io import base_hash, validate
+from mixem.config import Config, LossWeights
+from mixem.config_io import base_hash
 from mixem.datasets import Dataset
 from mixem.errors import MixemError
 from mixem.experiment import Experiment
+from mixem.files import run_path
 from mixem.records import Stage, is_finished, write_failure
+from sweeps.images import images_key
 
-
-def images_key(data: DataConfig) -> str:
-    """What tells two sets of images in memory apart."""
-    return repr((data.name, data.root, data.channels, data.image_size))
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What writing to a full disk, or over a quota, ends with."""
 
 
 class StageTrainable(tune.Trainable):
     """Runs experiments one after another in one worker process; a step is one epoch.
 
-    Tune's config holds the stage, the folder and the plain Config. What is wrong with the trial itself (divergence,
-    images that do not fit) is recorded and ends it; anything else (a dead worker, no memory) is left to Tune, which
-    starts the trial again, and it goes on from its last saved state.
+    Tune's config holds the stage, the folder and the Config as JSON. What is wrong with the trial itself (divergence,
+    images that do not fit) is recorded and ends it; a full disk is reported, and ends the sweep; anything else (a dead
+    worker, no memory) is left to Tune, which starts the trial again, and it goes on from its last saved state.
     """
 
     def setup(self, config: dict[str, Any], images: Mapping[str, Any], bases: Mapping[str, Any]) -> None:
@@ -35,39 +35,57 @@ class StageTrainable(tune.Trainable):
         """
         self.images = images
         self.bases = bases
-        self._begin(config["job"])
+        self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take up the next trial in the same process."""
-        self._begin(new_config["job"])
+        """Take up the next trial in the same process; nothing is touched before its first step.
+
+        Tune may start a worker for a trial that another worker has taken up in the meantime.
+        """
+        self.job = new_config["job"]
+        self.folder = run_path(self.job["folder"])
+        self.experiment: Experiment | None = None
         return True
 
-    def _begin(self, job: dict[str, Any]) -> None:
-        self.name: str = job["name"]
-        self.folder = Path(job["folder"])
-        self.experiment: Experiment | None = None
-        if is_finished(self.folder):
-            return
-        stage: Stage = job["stage"]
-        config = validate(Config, job["config"])
+    def _begin(self) -> Experiment:
+        run = self.folder.parent.parent
+        if not (run / "spec.yaml").exists():  # a node that joined after the sweep's own checks
+            raise OSError(f"{run}: not the driver's run folder on this node; NFS or an object storage is needed")
+        stage: Stage = self.job["stage"]
+        config = Config.model_validate_json(self.job["config"])
         dataset: Dataset = ray.get(self.images[images_key(config.data)])
         base = ray.get(self.bases[base_hash(config)]) if stage == "train" else None
-        try:
-            self.experiment = Experiment(stage, config, self.folder, dataset, base)
-        except MixemError as error:
-            write_failure(self.folder, self.name, str(error), None)
+        return Experiment(stage, config, self.folder, dataset, base)
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch; the last report of a trial carries `done`."""
-        if self.experiment is None:
-            return {"done": True, "failed": not is_finished(self.folder)}
+        """Train one epoch; the last report of a trial carries `done`, and in `status` how it ended.
+
+        Where the sweep has one criterion for all trials, each report carries its value. A trial that a scheduler has
+        stopped hears nothing of it: its worker takes up the next one. Tune keeps statistics of every number of every
+        trial, so the row of metrics.csv travels as a list.
+        """
+        if self.experiment is None and is_finished(self.folder):
+            return {"done": True, "status": "finished"}
+        failed = {"done": True, "status": "failed"}
         try:
-            record = self.experiment.step()
-        except MixemError as error:
-            write_failure(self.folder, self.name, str(error), self.experiment.training.epochs_done)
-            return {"done": True, "failed": True}
+            try:
+                self.experiment = self.experiment or self._begin()
+                record = self.experiment.step()
+            except MixemError as error:
+                epoch = self.experiment.training.epochs_done if self.experiment else None
+                write_failure(self.folder, self.job["name"], str(error), epoch)
+                return failed
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            return {**failed, "full": f"{error.filename or self.folder}: {error.strerror}"}
         finished = self.experiment.finished
-        return {**record.row(), "done": finished, "failed": False}
+        status = "finished" if finished else "running"
+        report: dict[str, Any] = {"done": finished, "status": status, "epoch": record.epoch}
+        if self.job["judge"] and record.validation:
+            report["criterion"] = LossWeights.model_validate_json(self.job["judge"]).total(record.validation)
+        report["row"] = list(record.row().items())
+        return report
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: the experiment saves its own state in the run folder, where any later worker finds it."""

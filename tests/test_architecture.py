@@ -1,6 +1,7 @@
 """Imports go one way: mixem <- analysis <- sweeps."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ FORBIDDEN = {
     "analysis": {"sweeps", "torch", "torchvision", *SERVICE},
     "sweeps": set(),
 }
+UNPICKLERS = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 MOST_LINES = 260
 
 
@@ -55,10 +57,27 @@ def test_every_room_uses_the_method():
     assert {"ray", "mixem", "analysis"} <= found["sweeps"]
 
 
+def test_nothing_is_unpickled_but_cifars_published_batches():
+    """Their reader refuses everything but arrays: tests/mixem/test_readers.py."""
+    sources = {path.relative_to(ROOT): path for room in ROOMS for path in modules(room)}
+    found = {str(name) for name, path in sources.items() if imported(path) & UNPICKLERS}
+    assert found == {"mixem/readers.py"}
+    texts = {str(name): path.read_text(encoding="utf-8") for name, path in sources.items()}
+    assert not [name for name, text in texts.items() if "torch.load(" in text or "allow_pickle" in text]
+
+
 @pytest.mark.parametrize("room", ROOMS)
 def test_modules_are_short(room):
     lengths = {path.relative_to(ROOT): len(path.read_text(encoding="utf-8").splitlines()) for path in modules(room)}
     assert {path: length for path, length in lengths.items() if length >= MOST_LINES} == {}
+
+
+def test_the_tests_that_promises_name_are_there():
+    promises = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/]+\.py)(?:::(\w+)…?)?`", promises)
+    assert len(named) > 20
+    for file, test in named:
+        assert f"def {test}" in (ROOT / "tests" / file).read_text(encoding="utf-8"), f"{file}: no {test}"
 
 
 def loaded(code, names):

@@ -10,7 +10,10 @@ import pytest
 from tests.sweeps.launch import ROOT, mixem, write_sweep
 
 
-@pytest.mark.parametrize("command", ["sweep", "status", "report", "export", "pretrain", "train", "evaluate", "data"])
+@pytest.mark.parametrize(
+    "command",
+    ["sweep", "submit", "fetch", "status", "report", "compare", "export", "pretrain", "train", "evaluate", "data"],
+)
 def test_every_command_explains_itself(command):
     shown = mixem(command, "--help")
     assert shown.returncode == 0
@@ -46,6 +49,8 @@ def test_the_papers_sweeps_can_be_planned_without_their_data(name):
         (["sweep", "sweeps/digits.yaml", "--set", "loss.lambda2=[]", "--dry-run"], 2, "loss.lambda2"),
         (["sweep"], 2, "Missing argument"),
         (["status", "no/such/run"], 2, "no such folder"),
+        (["compare", "tests", "no/such/run"], 2, "no such folder"),
+        (["compare", "tests", "tests"], 2, "not a run folder"),
         (["report", "tests"], 2, "not a run folder"),
         (["report", "tests", "--set", "loss.lambda2=1"], 2, "criterion and reference can be set"),
         (["evaluate", "tests"], 2, "neither best.yaml nor config.yaml"),

@@ -1,5 +1,6 @@
 """The sweep file: its trials, its overrides, its errors."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from mixem.config_io import config_hash
 from mixem.errors import ConfigError
-from sweeps.spec import load_spec
+from sweeps.spec import load_spec, parse_spec, spec_hash
 
 ROOT = Path(__file__).parent.parent.parent
 SHIPPED = sorted((ROOT / "sweeps").glob("*.yaml"))
@@ -92,6 +93,8 @@ def test_set_changes_the_configuration_and_the_spec(tmp_path):
         ({"preset": "mnist"}, ("preset", "'mnist'", "digits")),
         ({"criterion": "accuracy"}, ("criterion", "'accuracy'", "'reference'")),
         ({"name": "../up"}, ("name", "'../up'", "pattern")),
+        ({"name": "a/../../up"}, ("name", "'a/../../up'", "pattern")),
+        ({"name": "up\n"}, ("name", "up", "pattern")),
         ({"axis": {}}, ("axis", "unknown key", "axes")),
         ({"resources": {"cpu": 0}}, ("resources.cpu", "0", "greater than 0")),
         ({"config": {"train": {"epochs": 0}}}, ("train.epochs", "0", "greater than or equal to 1")),
@@ -119,6 +122,14 @@ def test_shipped_files_are_sweeps_and_ray_clusters(path):
 
     assert load_spec(path).trials()
     validate_config(prepare_config(yaml.safe_load(path.read_text())))
+
+
+def test_a_specs_hash_survives_the_journey_and_changes_with_the_spec(tmp_path):
+    path = sweep(tmp_path, axes={"loss.lambda2": [0.1, 1e-5]})
+    sent = parse_spec(json.loads(json.dumps(yaml.safe_load(path.read_text()))), path)
+    assert spec_hash(sent) == spec_hash(load_spec(path))
+    changes = [["loss.lambda2=0.1"], ["train.epochs=7"], ["criterion=own"], ["run=elsewhere"], ["preset=digits"]]
+    assert len({spec_hash(load_spec(path, change)) for change in [[], *changes]}) == 6
 
 
 @pytest.mark.parametrize("name", TABLE_1)

@@ -1,8 +1,11 @@
 """Whole sweeps through real Ray, in real processes, with real kills."""
 
 import json
+import random
+import secrets
 import signal
 import subprocess
+import time
 
 import pandas as pd
 import pytest
@@ -24,41 +27,66 @@ def measured(run):
     return load_results(run).set_index("trial").sort_index()[MEASURED]
 
 
+def written(run):
+    """When each finished trial's record was written."""
+    return {name: path.stat().st_mtime_ns for name, path in results(run).items()}
+
+
+def kill_a_sweep(file, run, enough, seconds):
+    """Start a sweep, and kill its driver `seconds` after `enough` trials are finished."""
+    driver = start_mixem("sweep", file)
+    wait_for(lambda: driver.poll() is not None or ((run / "lock.json").exists() and len(results(run)) >= enough))
+    time.sleep(seconds)
+    driver.send_signal(signal.SIGKILL)
+    driver.communicate()
+
+
 @pytest.mark.timeout(600)
-def test_a_killed_sweep_goes_on_without_repeating_and_ends_like_an_uninterrupted_one(tmp_path):
+def test_a_sweep_killed_at_random_moments_repeats_and_loses_nothing_and_ends_like_an_uninterrupted_one(tmp_path):
+    """Killed within 8 s of its beginning, then twice when a random number of trials is finished."""
     axes = {"loss.lambda2": [0.1, 0.5], "loss.lambda4": [0.0, 0.1], "seed": [0, 1]}
     run, whole = tmp_path / "run", tmp_path / "whole"
     file = write_sweep(tmp_path / "sweep.yaml", run, axes)
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    moments = random.Random(seed)
 
-    driver = start_mixem("sweep", file)
-    wait_for(lambda: len(results(run)) >= 3 or driver.poll() is not None)
-    driver.send_signal(signal.SIGKILL)
-    driver.communicate()
-    before = {name: path.stat().st_mtime_ns for name, path in results(run).items()}
-    assert 3 <= len(before) < 8, "the kill was to come half-way"
-    assert not (run / "report").exists()
+    before = {}
+    for enough in (0, moments.randint(1, 3), moments.randint(4, 6)):
+        kill_a_sweep(file, run, enough, moments.uniform(0, 0.3 if enough else 8))
+        assert not (run / "report").exists(), "the kill was to come before the end"
+        after = written(run)
+        assert before.items() <= after.items(), "a finished trial was run again"
+        before = after
 
-    second = mixem("sweep", file)
-    assert second.returncode == 0, second.stdout + second.stderr
-    after = results(run)
+    last = mixem("sweep", file)
+    assert last.returncode == 0, last.stdout + last.stderr
+    after = written(run)
     assert len(after) == 8
-    assert {name: after[name].stat().st_mtime_ns for name in before} == before, "a finished trial was run again"
-    assert "best configuration" in second.stdout
-    assert "tiny: 8 done, 0 running, 0 failed, 0 waiting" in second.stdout
+    assert before.items() <= after.items(), "a finished trial was run again"
+    assert "best configuration" in last.stdout
+    assert "tiny: 8 done, 0 running, 0 failed, 0 waiting" in last.stdout
     assert (run / "report" / "index.html").exists()
 
-    third = mixem("sweep", file)
-    assert third.returncode == 0
-    assert {name: path.stat().st_mtime_ns for name, path in results(run).items()} == {
-        name: path.stat().st_mtime_ns for name, path in after.items()
-    }
+    again = mixem("sweep", file)
+    assert again.returncode == 0
+    assert written(run) == after
 
     assert mixem("sweep", file, "--run", whole).returncode == 0
     pd.testing.assert_frame_equal(measured(run), measured(whole), check_exact=True)
+    for name, record in results(run).items():  # common random numbers: the same trial on another worker, resumed or not
+        rows = [pd.read_csv(folder / "metrics.csv") for folder in (record.parent, whole / "trials" / name)]
+        pd.testing.assert_frame_equal(*(table.drop(columns="seconds") for table in rows), check_exact=True)
+    compared = mixem("compare", run, whole)
+    assert compared.returncode == 0, compared.stdout
+    assert "the runs agree" in compared.stdout
 
 
 @pytest.mark.timeout(600)
-def test_failure_growth_reproduction_and_export(tmp_path):
+def test_failure_growth_reproduction_export_and_no_secret_anywhere(tmp_path, monkeypatch):
+    hidden = {key: secrets.token_hex(32) for key in ("AWS_SECRET_ACCESS_KEY", "RAY_AUTH_TOKEN")}
+    for key, value in hidden.items():
+        monkeypatch.setenv(key, value)
     run = tmp_path / "run"
     file = write_sweep(tmp_path / "sweep.yaml", run, {"train.learning_rate": [1e-3, 1e30], "loss.lambda4": [0.1]})
     first = mixem("sweep", file)
@@ -75,6 +103,7 @@ def test_failure_growth_reproduction_and_export(tmp_path):
     assert all(heading in screen for heading in ("settings", "epoch", "train: contrastive", "to go")), screen
     assert len(results(run)) == 2
     assert len(list(run.glob("base/*/result.json"))) == 1, "the base encoder is shared"
+    assert {"gallery.png", "class-3.pdf", "confusion.svg"} <= {path.name for path in (run / "report").iterdir()}
 
     status = mixem("status", run)
     assert "2 finished" in status.stdout
@@ -87,6 +116,9 @@ def test_failure_growth_reproduction_and_export(tmp_path):
     again = tmp_path / "again"
     trained = mixem("train", exported / "best.yaml", "-o", again)
     assert trained.returncode == 0, trained.stdout + trained.stderr
+    assert mixem("compare", run, again).returncode == 1, "of two trials one was trained again"
+    shared = mixem("compare", run, again, "--shared")
+    assert shared.returncode == 0, shared.stdout + shared.stderr
     (record,) = again.glob("trials/*/result.json")
     (original,) = [
         path for path in results(run).values() if load_config(path.parent / "config.yaml").loss == config.loss
@@ -96,6 +128,10 @@ def test_failure_growth_reproduction_and_export(tmp_path):
 
     evaluated = mixem("evaluate", exported)
     assert f"ACC {json.loads(original.read_text())['scores']['mixem']['acc']:.4f}" in evaluated.stdout
+
+    printed = "".join([first.stdout, first.stderr, screen, status.stdout, trained.stdout, evaluated.stdout])
+    left = b"".join([printed.encode(), *(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())])
+    assert not [key for key, value in hidden.items() if value.encode() in left]
 
 
 @pytest.mark.timeout(600)

@@ -1,0 +1,152 @@
+"""A sweep on the Ray cluster that its file describes: submitted and fetched with Ray's own commands."""
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from analysis.report import write_report
+from mixem.config_io import read_yaml
+from mixem.errors import ConfigError, MixemError
+from mixem.files import is_local, read_bytes, write_bytes
+from sweeps.plan import Plan
+from sweeps.spec import load_spec, spec_hash
+
+BOOTSTRAP = Path("~/ray_bootstrap_config.yaml").expanduser()
+"""Where `ray up` puts the cluster's file on its head."""
+
+SCRIPT = Path(__file__).with_name("run.py")
+
+FETCHED = ("report", "results.csv", "results.parquet", "spec.yaml", "best.yaml", "best.safetensors")
+"""What of a run folder is worth a journey."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster file, and the plan of its sweep with `overrides`."""
+
+    file: Path
+    plan: Plan
+    overrides: tuple[str, ...]
+
+    @classmethod
+    def of(cls, file: Path, overrides: Iterable[str]) -> "Cluster":
+        """Read and check a file, the sweep and the cluster; raises ConfigError before anything is started."""
+        overrides = tuple(overrides)
+        plan = Plan.of(load_spec(file, overrides))
+        check_cluster(file)
+        return cls(file, plan, overrides)
+
+    @property
+    def run(self) -> str:
+        """The run folder as a shell on the head spells it."""
+        run = str(self.plan.spec.run or self.plan.run)
+        if not is_local(self.plan.run):
+            return shlex.quote(run)
+        return shlex.quote(run) if run.startswith("/") else f"~/{shlex.quote(run.removeprefix('~/'))}"
+
+    def submit(self, retry_failed: bool = False) -> str:
+        """Start the cluster or bring it up to date, and run the sweep there, detached; returns where to look.
+
+        A running cluster is neither restarted nor stopped. Raises MixemError when a command of Ray fails, such as on
+        a head that holds another sweep.
+        """
+        options = ["--expect", spec_hash(self.plan.spec)]
+        options += [word for assignment in self.overrides for word in ("--set", shlex.quote(assignment))]
+        options += ["--retry-failed"] if retry_failed else []
+        log = f"~/mixem-{self.plan.spec.name}.log"
+        _ray("up", "-y", "--no-restart", self.file)
+        _ray("submit", self.file, SCRIPT, "--", *options, "--dry-run")  # a detached script fails unseen
+        # Ray gives the words to a shell on the head as they stand.
+        _ray("submit", "--tmux", self.file, SCRIPT, "--", *options, "2>&1", "|", "tee", "-a", log)
+        file, count = shlex.quote(str(self.file)), len(self.plan.trials)
+        return (
+            f"submitted: {self.plan.spec.name}, {count} trials; the run folder on the head is {self.run}\n"
+            f"  its output     ray exec {file} 'tail -f {log}'\n"
+            f"  its terminal   ray attach --tmux {file}\n"
+            f"  its state      ray exec {file} {shlex.quote(f'mixem status {self.run}')}\n"
+            f"  its results    mixem fetch {file}\n"
+            f"Ray's own messages are in ray.log of the run folder; `ray down {file}` ends the cluster"
+        )
+
+    def fetch(self, out: Path | None = None) -> str:
+        """Copy the report, the tables and the best configuration to a folder (none: fetched/NAME), as far as they are.
+
+        The report is written anew first, so that it shows a sweep under way as it stands. Returns what came; raises
+        MixemError when there is nothing yet.
+        """
+        out = out or Path("fetched") / self.plan.spec.name
+        with tempfile.TemporaryDirectory() as arrived:
+            if is_local(self.plan.run):
+                self._carry(Path(arrived))
+            else:
+                _copy(self.plan.run, Path(arrived))
+            came = [name for name in FETCHED if (Path(arrived) / name).exists()]
+            shutil.copytree(arrived, out, dirs_exist_ok=True)
+        if not came:
+            raise MixemError(f"nothing to fetch yet: {self.run} holds no results")
+        return f"fetched to {out}: {', '.join(came)}"
+
+    def _carry(self, out: Path) -> None:
+        """Through the head, on whose disk the run folder lies."""
+        luggage = f"~/.mixem-fetch/{self.plan.spec.name}/"
+        gather = f"mixem report {self.run} >/dev/null; cd {self.run} && cp -r {' '.join(FETCHED)} {luggage}"
+        _ray("exec", self.file, f"rm -rf {luggage}; mkdir -p {luggage}; ({gather}) 2>/dev/null; true")
+        _ray("rsync-down", self.file, luggage, f"{out}/")
+
+
+def _copy(run: Path, out: Path) -> None:
+    """From an object storage, which needs no cluster."""
+    if (run / "spec.yaml").exists():
+        write_report(run)
+    for name in FETCHED:
+        found = [run / name] if (run / name).is_file() else [path for path in run.glob(f"{name}/*") if path.is_file()]
+        for path in found:
+            write_bytes(out / path.relative_to(run).as_posix(), read_bytes(path))
+
+
+def check_cluster(file: Path) -> None:
+    """Let Ray check the part of a file that describes the cluster; raises ConfigError."""
+    import jsonschema
+    from ray.autoscaler._private.providers import _get_node_provider_cls
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    document = read_yaml(file)
+    schema = json.loads((resources.files("ray.autoscaler") / "ray-schema.json").read_text(encoding="utf-8"))
+    try:
+        jsonschema.validate(document, schema)
+        config = prepare_config(document)
+        validate_config(config)
+        _get_node_provider_cls(config["provider"])
+    except ImportError as error:
+        raise ConfigError(f"{file}: provider {document['provider']['type']} needs the package {error.name}") from None
+    except Exception as error:  # schema errors, failed assertions, ends of the command line: Ray refuses in many ways
+        reason = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
+        where = getattr(error, "json_path", "$").removeprefix("$").removeprefix(".")
+        raise ConfigError(
+            f"{file}: not a Ray cluster's configuration ({f'{where}: ' if where else ''}{reason})"
+        ) from None
+
+
+def nodes_to_come(file: Path = BOOTSTRAP) -> list[dict[str, float]]:
+    """What each node has that the autoscaler can start: node types with workers in the file that `ray up` brought."""
+    if not file.exists():
+        return []
+    types = json.loads(file.read_text(encoding="utf-8")).get("available_node_types", {})
+    return [node.get("resources", {}) for node in types.values() if node.get("max_workers")]
+
+
+def _ray(*arguments: object) -> None:
+    for tool in ("ssh", "rsync"):
+        if not shutil.which(tool):
+            raise MixemError(f"{tool}: not found; Ray reaches a cluster through it")
+    words = [str(argument) for argument in arguments]
+    code = subprocess.run([sys.executable, "-m", "ray.scripts.scripts", *words]).returncode
+    if code:
+        raise MixemError(f"`ray {shlex.join(words)}` ended with exit code {code}; its message stands above")

@@ -1,0 +1,139 @@
+"""One launch at a time in a run folder: RUN/lock.json names the process that has it, and beats while that lives."""
+
+import json
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from mixem.errors import MixemError
+from mixem.files import is_local, is_storage_error, read_text, write_json
+
+logger = logging.getLogger(__name__)
+
+BEAT_SECONDS = 10.0
+"""Time between two heartbeats."""
+STALE_SECONDS = 180.0
+"""A lock of another machine that is silent for longer is taken over; longer than a storage may be away."""
+
+
+@contextmanager
+def locked(run: Path, say: Callable[[str], object] = print, beat: float = BEAT_SECONDS) -> Iterator[None]:
+    """Hold the run folder; raises MixemError naming host and pid where another process does.
+
+    A lock whose process is dead (on this machine), or silent for STALE_SECONDS (on another), is taken over, and `say`
+    told. Whoever loses its lock that way is interrupted as by Ctrl-C.
+    """
+    lock, mine, over = run / "lock.json", _entry(), threading.Event()
+    _claim(lock, mine, say, beat)
+    thread = threading.Thread(target=_keep, args=(lock, mine, over, beat), name="lock", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        try:
+            _release(run, lock, mine)
+        except Exception as error:  # what ended the sweep says more
+            if not is_storage_error(error):
+                raise
+            logger.warning("%s: not released (%s)", lock, error)
+
+
+def _release(run: Path, lock: Path, mine: dict[str, Any]) -> None:
+    if _read(lock).get("token") == mine["token"]:
+        lock.unlink()
+        if is_local(run):
+            with suppress(OSError):  # it holds something
+                run.rmdir()
+
+
+def _claim(lock: Path, mine: dict[str, Any], say: Callable[[str], object], beat: float) -> None:
+    if is_local(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with lock.open("xb") as file:  # an object storage sees to it too: a conditional put
+            file.write(json.dumps(mine).encode())
+        return
+    except FileExistsError:
+        other = _read(lock)
+    except OSError as error:
+        if is_local(lock):  # a full disk leaves it empty
+            lock.unlink(missing_ok=True)
+        raise MixemError(f"{lock}: cannot be written ({error.strerror or error})") from None
+    if _alive(lock, other, beat):
+        raise MixemError(f"{lock.parent}: in use by {_owner(_read(lock) or other)}; one launch at a time")
+    say(f"taking over the lock of {_owner(other)}, which no longer runs")
+    write_json(lock, mine)
+    time.sleep(1)  # of several that take it over at once, the last one has it
+    if (other := _read(lock)).get("token") != mine["token"]:
+        raise MixemError(f"{lock.parent}: in use by {_owner(other)}; one launch at a time")
+
+
+def _owner(entry: dict[str, Any]) -> str:
+    return "process {pid} on {host} since {since}".format_map({"pid": "?", "host": "?", "since": "?", **entry})
+
+
+def _keep(lock: Path, mine: dict[str, Any], over: threading.Event, beat: float) -> None:
+    """Write a heartbeat every `beat` seconds until `over`; interrupt the main thread when the lock is another's."""
+    while not over.wait(beat):
+        try:
+            if (other := _read(lock)) and other.get("token") != mine["token"]:
+                logger.error("%s: taken over by %s; stopping", lock, _owner(other))
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                return
+            write_json(lock, {**mine, "heartbeat": time.time()})
+        except Exception as error:  # the storage is away or full; the next beat tries again
+            logger.warning("%s: no heartbeat (%s)", lock, error)
+
+
+def _entry() -> dict[str, Any]:
+    return {
+        "host": socket.gethostname(),
+        "machine": _machine(),
+        "pid": os.getpid(),
+        "started": _started(os.getpid()),
+        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "heartbeat": time.time(),
+        "token": secrets.token_hex(8),
+    }
+
+
+def _read(lock: Path) -> dict[str, Any]:
+    """The lock's entry; empty where it is absent, or its writer died before it was whole."""
+    with suppress(FileNotFoundError, ValueError):
+        entry = json.loads(read_text(lock))
+        return entry if isinstance(entry, dict) else {}
+    return {}
+
+
+def _alive(lock: Path, entry: dict[str, Any], beat: float) -> bool:
+    """Whether the owner of a lock lives: seen as a process on this machine, by its heartbeats on another."""
+    if entry.get("machine") == _machine():
+        return entry.get("started") is not None and _started(int(entry["pid"])) == entry["started"]
+    if abs(time.time() - float(entry.get("heartbeat", 0))) < STALE_SECONDS:
+        return True
+    time.sleep(2.5 * beat)  # clocks differ: a heartbeat in the meantime shows that it lives
+    return _read(lock) != entry
+
+
+def _machine() -> str:
+    """Tells apart the machines and containers whose process ids mean different processes."""
+    return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {Path('/proc/self/ns/pid').readlink()}"
+
+
+def _started(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot; None: it is dead. Ids are used again, with another time."""
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if state in "ZX" else int(fields[18])

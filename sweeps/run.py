@@ -1,0 +1,66 @@
+"""The script that runs a sweep on a cluster's head, for `ray submit`, `ray job submit` and KubeRay's RayJob.
+
+Without arguments it runs `metadata.sweep` of the file that `ray up` brought to the head; it ends with the exit codes
+of `mixem sweep`.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mixem.errors import ConfigError
+from mixem.files import is_local
+from sweeps.cli import DryRun, Overrides, RetryFailed, main
+from sweeps.cluster import BOOTSTRAP
+from sweeps.launch import run_sweep
+from sweeps.plan import Plan
+from sweeps.spec import SweepSpec, load_spec, parse_spec, spec_hash
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def run(
+    spec: Annotated[Path | None, typer.Option(metavar="FILE", help="A sweep; none: the one `ray up` brought.")] = None,
+    overrides: Overrides = None,
+    expect: Annotated[str | None, typer.Option(metavar="HASH", help="Refuse any other sweep than this one.")] = None,
+    dry_run: DryRun = False,
+    retry_failed: RetryFailed = False,
+) -> None:
+    """Run what is missing of a sweep on the Ray cluster whose head this is; run folders lie below the home folder."""
+    found = load_spec(spec, overrides or ()) if spec else _brought(overrides or [])
+    if expect not in (None, spec_hash(found)):
+        raise ConfigError(
+            f"--expect {expect}: this head holds another sweep, {found.name} ({spec_hash(found)}); "
+            "`ray up -y --no-restart FILE` brings it up to date"
+        )
+    folder = found.folder
+    plan = Plan.of(found, folder if not is_local(folder) or folder.is_absolute() else Path.home() / folder)
+    if not dry_run:
+        _obtain_data(plan)
+    run_sweep(plan, "auto", dry_run, retry_failed)
+
+
+def _brought(overrides: list[str]) -> SweepSpec:
+    """The sweep in the cluster's own file; Ray has written it as JSON, whose 1e-05 is text to a YAML reader."""
+    try:
+        return parse_spec(json.loads(BOOTSTRAP.read_text(encoding="utf-8")), BOOTSTRAP, overrides)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{BOOTSTRAP}: cannot be read ({reason}); --spec FILE names a sweep") from None
+
+
+def _obtain_data(plan: Plan) -> None:
+    """Download what the trials need and a new head lacks; the other nodes get the images from it."""
+    from mixem.downloads import obtain
+    from mixem.locations import SOURCES
+
+    for name, root in sorted({(config.data.name, config.data.root or "") for config in plan.trials.values()}):
+        if name in SOURCES:
+            print("\n".join(obtain(name, root or None, print)))
+
+
+if __name__ == "__main__":
+    main(app)

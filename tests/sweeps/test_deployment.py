@@ -1,0 +1,156 @@
+"""What is deployed: the cluster files, the image, the manifests, and the script that runs on a head."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+from ray.autoscaler._private.util import prepare_config
+
+from mixem.errors import ConfigError
+from sweeps.cluster import check_cluster, nodes_to_come
+from sweeps.connection import check_resources
+from sweeps.spec import Resources, load_spec, spec_hash
+from tests.sweeps.launch import ROOT, mixem, write_sweep
+
+PAPER = ["stl10", "cifar10", "cifar100_20"]
+DOCKER = sorted((ROOT / "docker").iterdir())
+PINS = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+
+
+def cluster(name):
+    return yaml.safe_load((ROOT / "sweeps" / f"{name}.yaml").read_text())
+
+
+def test_the_papers_sweeps_run_on_equal_clusters():
+    parts = []
+    for name in PAPER:
+        document = cluster(name)
+        document.pop("metadata")
+        assert document.pop("cluster_name") == f"mixem-{name}"
+        parts.append(document)
+    assert parts[0] == parts[1] == parts[2]
+
+
+def test_clusters_carry_the_packages_and_nothing_else():
+    mounts = cluster("cifar10")["file_mounts"]
+    assert {path.partition("/home/ray/mixem-sweeps/")[2]: local for path, local in mounts.items()} == {
+        room: room for room in ("mixem", "analysis", "sweeps")
+    }
+    assert all((ROOT / local / "__init__.py").exists() for local in mounts.values())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"workers": 3}, "'workers' was unexpected"),
+        ({"provider": {"type": "local"}}, "head_ip"),
+        ({"provider": {"type": "moon"}}, "moon"),
+        ({"provider": "local"}, "provider"),
+        ({"max_workers": "many"}, "max_workers: 'many' is not of type 'integer'"),
+        ({"docker": {"image": "x"}}, "container & image name"),
+    ],
+)
+def test_what_is_no_cluster_is_refused_in_one_line(tmp_path, changes, words):
+    file = write_sweep(tmp_path / "s.yaml", tmp_path / "run", {"seed": [0]})
+    local = {"provider": {"type": "local", "head_ip": "127.0.0.1", "worker_ips": []}}
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | local))
+    check_cluster(file)
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | changes))
+    with pytest.raises(ConfigError, match=re.escape(words)) as caught:
+        check_cluster(file)
+    assert str(caught.value).startswith(f"{file}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_documented_cluster_of_ones_own_is_one(tmp_path):
+    text = (ROOT / "docs" / "clusters.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"\n\n((?:    .*\n)*    provider: {type: local.*\n(?:    .*\n)*)", text)
+    file = tmp_path / "own.yaml"
+    file.write_text(block)
+    check_cluster(file)
+    assert all((ROOT / local).exists() for local in yaml.safe_load(file.read_text())["file_mounts"].values())
+
+
+def test_submitting_a_sweep_without_a_cluster_is_bad_input(tmp_path):
+    refused = mixem("submit", write_sweep(tmp_path / "s.yaml", tmp_path / "run", {"seed": [0]}))
+    assert refused.returncode == 2
+    assert "not a Ray cluster's configuration" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_nodes_that_the_autoscaler_can_start_count(tmp_path):
+    brought = tmp_path / "brought.yaml"
+    assert nodes_to_come(brought) == []
+    brought.write_text(json.dumps(prepare_config(cluster("cifar10"))))
+    head = {"CPU": 0.0}
+    wanted = load_spec(ROOT / "sweeps" / "cifar10.yaml").resources
+    with pytest.raises(ConfigError, match="no node has"):
+        check_resources(wanted, [head])
+    check_resources(wanted, [head, *nodes_to_come(brought)])
+    with pytest.raises(ConfigError, match=r"8 CPU\(s\) and 1 GPU\(s\)"):
+        check_resources(Resources(gpu=2), [head, *nodes_to_come(brought)])
+
+
+def run_script(home, *arguments):
+    return subprocess.run(
+        [sys.executable, ROOT / "sweeps" / "run.py", *map(str, arguments)],
+        cwd=home,
+        env={**os.environ, "HOME": str(home), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_script_plans_what_it_is_given_or_what_was_brought(tmp_path):
+    nothing = run_script(tmp_path, "--dry-run")
+    assert nothing.returncode == 2
+    assert "ray_bootstrap_config.yaml: cannot be read (No such file" in nothing.stderr
+
+    file = write_sweep(tmp_path / "s.yaml", "runs/tiny", {"loss.lambda2": [0.1, 1e-5]})
+    expected = ("--expect", spec_hash(load_spec(file)), "--dry-run")
+    (tmp_path / "ray_bootstrap_config.yaml").write_text(json.dumps(yaml.safe_load(file.read_text())))
+    for given in ((), ("--spec", file)):
+        planned = run_script(tmp_path, *given, *expected)
+        assert planned.returncode == 0, planned.stderr
+        assert "2 trials: 0 finished" in planned.stdout
+        assert f"run folder: {tmp_path}/runs/tiny" in planned.stdout
+
+    stale = run_script(tmp_path, "--set", "loss.lambda2=0.1", *expected)
+    assert stale.returncode == 2
+    assert "this head holds another sweep" in stale.stderr
+    assert "Traceback" not in stale.stderr
+
+
+def test_every_version_is_that_of_the_constraints():
+    named = [
+        pin
+        for path in DOCKER
+        for pin in re.findall(r"(ray)(?::|Version: |==)([0-9][0-9.]*[0-9])", path.read_text(encoding="utf-8"))
+    ]
+    assert len(named) == 2
+    assert set(named) == {("ray", PINS["ray"])}
+    assert not any("==" in path.read_text(encoding="utf-8") for path in DOCKER)
+
+
+def test_what_the_image_copies_is_there_and_reaches_the_build():
+    copied = re.findall(r"^COPY --chown=\S+ (.+) \S+$", (ROOT / "docker" / "Dockerfile").read_text(), re.MULTILINE)
+    paths = {path for line in copied for path in line.split()}
+    assert {"constraints.txt", "setup.cfg", "mixem", "analysis", "sweeps"} <= paths
+    assert all((ROOT / path).exists() for path in paths)
+    allowed = (ROOT / ".dockerignore").read_text().splitlines()
+    assert allowed[0] == "*"
+    assert paths == {line.removeprefix("!") for line in allowed if line.startswith("!")}
+
+
+@pytest.mark.parametrize("path", DOCKER, ids=lambda path: path.name)
+def test_manifests_name_files_of_the_image(path):
+    text = path.read_text(encoding="utf-8")
+    named = re.findall(r"mixem-sweeps/((?:mixem|analysis|sweeps)/\S+)", text)
+    assert all((ROOT / name).exists() for name in named)
+    if path.suffix == ".yaml":
+        assert named
+        assert yaml.safe_load(text)

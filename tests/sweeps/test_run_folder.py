@@ -1,0 +1,132 @@
+"""Sweeps whose run folder is an object storage or a full disk."""
+
+import contextlib
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from analysis import load_results
+from mixem.config_io import load_config
+from tests.sweeps.launch import mixem, results, start_mixem, wait_for, write_sweep
+
+AXES = {"loss.lambda2": [0.1, 0.5], "loss.lambda4": [0.0, 0.1]}
+
+
+def contents(run):
+    return {name: path.read_bytes() for name, path in results(run).items()}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_killed_sweep_in_an_object_storage_goes_on_and_can_be_read_from_there(tmp_path, s3):
+    run = s3.folder()
+    file = write_sweep(tmp_path / "sweep.yaml", run, AXES)
+    command = ("sweep", file, "--set", "train.epochs=20")  # long enough to be killed half-way
+    driver = start_mixem(*command, cwd=tmp_path)
+    wait_for(lambda: time.sleep(0.2) or len(results(run)) >= 1 or driver.poll() is not None)
+    driver.send_signal(signal.SIGKILL)
+    driver.communicate()
+    before = contents(run)
+    assert 1 <= len(before) < 4, "the kill was to come half-way"
+
+    second = mixem(*command, cwd=tmp_path)
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert f"taking over the lock of process {driver.pid}" in second.stdout
+    assert f"report: {run}/report/index.html" in second.stdout
+    after = contents(run)
+    assert len(after) == 4
+    assert before.items() <= after.items(), "a finished trial was run again"
+    assert not (run / "lock.json").exists()
+    assert not list(run.glob("*/*/state*")), "states go when a stage is finished"
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep.yaml"], "nothing is written to the current folder"
+
+    assert "4 trials: 4 finished" in mixem("status", run).stdout
+    assert mixem("report", run, "--set", "criterion=own").stdout.splitlines()[-1] == f"{run}/report/index.html"
+    exported = mixem("export", run, "-o", run.parent / "best")
+    assert exported.returncode == 0, exported.stderr
+    assert load_config(run.parent / "best" / "best.yaml").data.name == "synthetic"
+    assert "ACC" in mixem("evaluate", run.parent / "best").stdout
+    assert list(load_results(str(run))["status"]) == ["finished"] * 4
+
+
+@pytest.mark.parametrize("command", ["status", "report", "evaluate"])
+def test_a_run_that_is_not_there_is_one_line(s3, command):
+    ended = mixem(command, s3.folder())
+    assert ended.returncode == 2, ended.stderr
+    assert ended.stderr.endswith("run: no such folder\n")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_storage_without_credentials_is_one_line(s3, monkeypatch):
+    for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(key)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    ended = mixem("report", s3.folder())
+    assert ended.returncode == 1, ended.stderr
+    assert ended.stderr == "error: Unable to locate credentials\n"
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: str):
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", folder], capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def fill(folder: Path):
+    """A file that leaves no room on its disk."""
+    path = folder / "ballast"
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(1 << 16)):
+            pass
+    assert shutil.disk_usage(folder).free == 0
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_disk_that_fills_up_ends_the_sweep_in_one_line_and_nothing_is_damaged(tmp_path):
+    with small_disk(tmp_path / "disk", "24m") as disk:
+        run = disk / "run"
+        file = write_sweep(tmp_path / "sweep.yaml", run, AXES | {"loss.lambda3": [0.0, 0.05]})
+        sweep = start_mixem("sweep", file)
+        wait_for(lambda: len(results(run)) >= 1 or sweep.poll() is not None)
+        ballast = fill(disk)
+        output, _ = sweep.communicate(timeout=120)
+        assert sweep.returncode == 1, output
+        assert output.splitlines()[-1].startswith(f"error: {disk}"), output
+        assert "No space left on device" in output.splitlines()[-1]
+        before = contents(run)
+        assert 1 <= len(before) < 8
+        assert not list(run.glob("trials/*/failed.json"))
+
+        refused = mixem("sweep", file)
+        assert refused.returncode == 1
+        assert "0 MB are free" in refused.stderr or "No space left" in refused.stderr
+
+        ballast.unlink()
+        again = mixem("sweep", file)
+        assert again.returncode == 0, again.stdout + again.stderr
+        after = contents(run)
+        assert before.items() <= after.items()
+        assert len(after) == 8
+
+
+def test_a_disk_too_small_for_the_sweep_is_refused_before_any_training(tmp_path):
+    with small_disk(tmp_path / "disk", "1m") as disk:
+        file = write_sweep(tmp_path / "sweep.yaml", disk / "run", AXES)
+        refused = mixem("sweep", file)
+        assert refused.returncode == 1, refused.stdout + refused.stderr
+        assert refused.stderr.count("\n") == 1
+        assert f"{disk}/run: 4 trials need about " in refused.stderr
+        assert "MB are free" in refused.stderr
+        assert not (disk / "run" / "base").exists()

@@ -1,0 +1,71 @@
+"""A run folder or an exported model may come from anywhere: opening it runs no code."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.components import load_components
+from analysis.results import load_spec
+from mixem.checkpoint import load_tensors
+from mixem.config_io import load_config
+from mixem.errors import MixemError
+from mixem.records import read_record, read_stopped
+
+
+class Attack:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self):
+        return (Path.touch, (self.trace,))
+
+
+def as_pickle(path, trace):
+    path.write_bytes(pickle.dumps(Attack(trace)))
+
+
+def as_torch(path, trace):
+    torch.save(Attack(trace), path)
+
+
+def as_arrays(path, trace):
+    with path.open("wb") as file:
+        np.savez(file, features=np.array([Attack(trace)], dtype=object))
+
+
+def as_yaml(path, trace):
+    path.write_text(f"!!python/object/apply:pathlib.Path.touch\n- !!python/object/apply:pathlib.Path [{trace}]\n")
+
+
+READERS = {
+    "spec.yaml": lambda path: load_spec(path.parent),
+    "config.yaml": load_config,
+    "best.yaml": load_config,
+    "result.json": lambda path: read_record(path.parent),
+    "stopped.json": lambda path: read_stopped(path.parent),
+    "state.safetensors": load_tensors,
+    "best.safetensors": load_tensors,
+    "embedding.npz": lambda path: load_components(path.parent),
+}
+
+
+@pytest.mark.parametrize("attack", [as_pickle, as_torch, as_arrays, as_yaml])
+@pytest.mark.parametrize("name", READERS)
+def test_no_file_of_a_run_folder_runs_code(tmp_path, name, attack):
+    path, trace = tmp_path / name, tmp_path / "trace"
+    attack(path, trace)
+    with pytest.raises(MixemError):
+        READERS[name](path)
+    assert not trace.exists()
+
+
+def test_the_attack_works_on_who_unpickles(tmp_path):
+    as_arrays(tmp_path / "arrays.npz", tmp_path / "trace")
+    with np.load(tmp_path / "arrays.npz", allow_pickle=True) as file:
+        assert file["features"].shape == (1,)
+    assert (tmp_path / "trace").exists()
