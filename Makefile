@@ -1,13 +1,13 @@
 # make demo   a real sweep on this machine: scikit-learn's digits, a few minutes on two CPU cores
-# make test   the default test suite
-# make lint   ruff (lint and format) and mypy
+# make test   the default test suite; make test-slow: the long journeys
+# make lint   ruff (lint and format), mypy and hadolint
 # Any of them creates .venv and installs into it first. PYTHON=python3.12 chooses the interpreter.
 
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := runs/digits
 
-.PHONY: demo test lint format install clean
+.PHONY: demo test test-slow lint format install clean
 
 demo: install
 	$(BIN)/mixem sweep sweeps/digits.yaml --run $(RUN)
@@ -15,10 +15,14 @@ demo: install
 test: install
 	$(BIN)/python -m pytest
 
+test-slow: install
+	$(BIN)/python -m pytest -m slow
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint docker/Dockerfile
 
 format: install
 	$(BIN)/ruff check --fix .
