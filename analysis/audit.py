@@ -156,8 +156,8 @@ def _clusters(folder: Path) -> NDArray[np.int16] | None:
         return None
 
 
-def write_audit(run: Path, audits: Sequence[Audit]) -> Path:
-    """Write audit.csv into the run folder, one row a criterion."""
+def write_audit(run: Path, audits: Sequence[Audit], trained_on: str) -> Path:
+    """Write audit.csv into the run folder, one row a criterion. `trained_on`: as `analysis.results.trained_on`."""
     rows = [
         {
             "criterion": a.criterion,
@@ -175,6 +175,7 @@ def write_audit(run: Path, audits: Sequence[Audit]) -> Path:
             "kendall_low": a.kendall.low,
             "kendall_high": a.kendall.high,
             "configurations": a.n,
+            "trained_on": trained_on,
         }
         for a in audits
     ]

@@ -14,7 +14,7 @@ from analysis.claims import claims
 from analysis.effect_plots import NAMES
 from analysis.figures import write_pictures
 from analysis.records import RunSpec
-from analysis.results import BESIDE, METHODS, load_results, load_spec, write_tables
+from analysis.results import BESIDE, METHODS, load_results, load_spec, trained_on, write_tables
 from analysis.selection import (
     LAMBDAS,
     Selection,
@@ -44,7 +44,7 @@ def write_report(run: Path | str, overrides: Iterable[str] = (), results: pd.Dat
     except MixemError as error:
         selection, none_yet = None, f"{error}."
     audits = audit(results, spec.reference, seed_agreement(run, results))
-    write_audit(run, audits)
+    write_audit(run, audits, trained_on(results))
     environment = Environment(
         loader=PackageLoader("analysis"),
         autoescape=True,
@@ -121,6 +121,7 @@ def _summary(spec: RunSpec, results: pd.DataFrame) -> dict[str, Any]:
         "configurations": known["configuration"].nunique(),
         "seeds": _values(known["seed"]) or seeds,
         "splits": {stage: _values(known[f"{stage}.split"]) for stage in ("pretrain", "train")},
+        "trained_on": trained_on(results),
         "data_lines": _values(_column(results, "provenance.data").dropna().explode()),
         "hours": results["seconds"].sum() / 3600,
         "not_comparable": not_comparable(results),

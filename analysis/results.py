@@ -99,6 +99,21 @@ def write_tables(run: Path | str, results: pd.DataFrame | None = None) -> tuple[
     return csv, write_bytes(run / "results.parquet", table.to_parquet(None, engine="pyarrow", index=False))
 
 
+def trained_on(results: pd.DataFrame) -> str:
+    """The splits that the finished trials' stage 2 was trained on, and whether either stage saw the scored images.
+
+    Such as `train (inductive)` or `train+test (transductive)`; `unknown` where nothing is finished.
+    """
+    finished = results[results["status"] == "finished"]
+    if "provenance.data" not in finished:
+        return "unknown"
+    found = {
+        f"{split} ({'transductive' if any('transductive' in line for line in lines or ()) else 'inductive'})"
+        for split, lines in finished[["train.split", "provenance.data"]].itertuples(index=False)
+    }
+    return " or ".join(sorted(found)) or "unknown"
+
+
 @dataclass(frozen=True)
 class _Trial:
     name: str

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from analysis.export import write_best
 from analysis.report import plain, write_report
-from analysis.results import METHODS, load_results, load_spec
+from analysis.results import METHODS, load_results, load_spec, trained_on
 from analysis.selection import select
 from mixem.errors import MixemError
 from mixem.files import each, read_text
@@ -39,7 +39,7 @@ def print_summary(run: Path, console: Console) -> None:
     point = ", ".join(f"{key} = {plain(value)}" for key, value in selection.settings.items())
     say(f"picked by {spec.criterion} validation loss: {point}", style="bold")
     table = Table()
-    table.add_column("test split")
+    table.add_column(f"test split; trained on {trained_on(picked)}")
     columns = SCORES if picked["scores.mixem.acc"].notna().any() else UNLABELLED
     for heading in columns.values():
         table.add_column(heading, justify="right", no_wrap=True)

@@ -93,9 +93,10 @@ def test_agreement_between_seeds(small: RunBuilder) -> None:
 
 def test_the_table(small: RunBuilder) -> None:
     found = list(audits(small.finish_all()).values())
-    table = pd.read_csv(write_audit(small.path, found)).set_index("criterion")
+    table = pd.read_csv(write_audit(small.path, found, "train (inductive)")).set_index("criterion")
     assert list(table.index) == ["reference", "own", "contrastive"]
     assert table.at["own", "acc"] == pytest.approx(found[1].accuracy.mean)
     assert table.at["own", "spearman_low"] == pytest.approx(found[1].spearman.low)
     assert table.at["own", "loss.lambda2"] == found[1].settings["loss.lambda2"]
     assert (table["seeds"] == 2).all()
+    assert set(table["trained_on"]) == {"train (inductive)"}

@@ -75,6 +75,7 @@ def test_a_finished_run(whole: RunBuilder, page: Page) -> None:
     assert "27 finished, 0 failed, 0 pending, of 27" in page.text
     assert "contrastive + 1 · component entropy + 0.1 · instance + 0.05 · push + 0.1 · pull" in page.text
     assert "they enter only here" in page.text
+    assert page.text.lower().count("trained on train (inductive)") == 5, "tables and the picture"
     assert "test: 10,000 images, used for scores only" in page.text
     assert "Our grid" in page.text
     assert all(trial in page.text for trial in whole.configs)

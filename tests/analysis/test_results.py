@@ -7,7 +7,7 @@ import pytest
 from run_folder import RunBuilder
 
 from analysis import load_results
-from analysis.results import load_spec, one_line, write_tables
+from analysis.results import load_spec, one_line, trained_on, write_tables
 from mixem.errors import ConfigError
 
 
@@ -172,6 +172,15 @@ def test_provenance_of_mixed_types_becomes_text(small: RunBuilder) -> None:
     small.finish(second, provenance={"threads": "two", "git": "abc", "ray": 2.6, "data": []})
     write_tables(small.path)
     assert list(by_trial(small)["provenance.threads"][:2]) == ["2", "two"]
+
+
+def test_what_it_was_trained_on_is_said(small: RunBuilder) -> None:
+    assert trained_on(load_results(small.path)) == "unknown"
+    first, second = list(small.configs)[:2]
+    small.finish(first)
+    assert trained_on(load_results(small.path)) == "train (inductive)"
+    small.finish(second, provenance={"data": ["train: split train, 9 images; transductive: they include others"]})
+    assert trained_on(load_results(small.path)) == "train (inductive) or train (transductive)"
 
 
 def test_one_line() -> None:
