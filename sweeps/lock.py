@@ -56,26 +56,70 @@ def _release(run: Path, lock: Path, mine: dict[str, Any]) -> None:
                 run.rmdir()
 
 
+def check_free(run: Path, beat: float = BEAT_SECONDS) -> None:
+    """Raises MixemError naming host and pid where another process holds the run folder."""
+    lock = run / "lock.json"
+    if entry := _read(lock):
+        _check_dead(lock, entry, beat)
+
+
+def wait_until_free(
+    run: Path, seconds: float, say: Callable[[str], object] = print, beat: float = BEAT_SECONDS
+) -> None:
+    """Give another process that holds the run folder `seconds` to end, or to be known as dead; `say` is told."""
+    end, told = time.monotonic() + seconds, False
+    while time.monotonic() < end:
+        try:
+            check_free(run, beat)
+            return
+        except MixemError as error:
+            if not told:
+                say(f"waiting: {error}")
+            told = True
+        time.sleep(beat)
+
+
 def _claim(lock: Path, mine: dict[str, Any], say: Callable[[str], object], beat: float) -> None:
+    created = False
     if is_local(lock):
         lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         with lock.open("xb") as file:  # an object storage sees to it too: a conditional put
+            created = is_local(lock)
             file.write(json.dumps(mine).encode())
         return
     except FileExistsError:
         other = _read(lock)
     except OSError as error:
-        if is_local(lock):  # a full disk leaves it empty
+        if created:  # a full disk leaves it empty
             lock.unlink(missing_ok=True)
         raise MixemError(f"{lock}: cannot be written ({error.strerror or error})") from None
-    if _alive(lock, other, beat):
-        raise MixemError(f"{lock.parent}: in use by {_owner(_read(lock) or other)}; one launch at a time")
-    say(f"taking over the lock of {_owner(other)}, which no longer runs")
-    write_json(lock, mine)
-    time.sleep(1)  # of several that take it over at once, the last one has it
-    if (other := _read(lock)).get("token") != mine["token"]:
-        raise MixemError(f"{lock.parent}: in use by {_owner(other)}; one launch at a time")
+    if other or lock.exists():
+        _check_dead(lock, other, beat)
+        if _take_over(lock, other, mine, say, beat):
+            return
+    _claim(lock, mine, say, beat)  # it has changed hands, or was released
+
+
+def _take_over(
+    lock: Path, other: dict[str, Any], mine: dict[str, Any], say: Callable[[str], object], beat: float
+) -> bool:
+    """Replace a dead entry, unless it has been replaced; who may do so is settled by a lock of that entry's own."""
+    heir = lock.with_name(f"{lock.name}.{other.get('token', 'damaged')}")
+    _claim(heir, mine, say, beat)
+    try:
+        if _read(lock) != other:
+            return False
+        say(f"taking over the lock of {_owner(other)}, which no longer runs")
+        write_json(lock, mine)
+        return True
+    finally:
+        heir.unlink(missing_ok=True)
+
+
+def _check_dead(lock: Path, entry: dict[str, Any], beat: float) -> None:
+    if _alive(lock, entry, beat):
+        raise MixemError(f"{lock.parent}: in use by {_owner(_read(lock) or entry)}; one launch at a time")
 
 
 def _owner(entry: dict[str, Any]) -> str:
