@@ -15,8 +15,12 @@ from mixem.files import is_local
 from sweeps.cli import DryRun, Overrides, RetryFailed, main
 from sweeps.cluster import BOOTSTRAP
 from sweeps.launch import run_sweep
+from sweeps.lock import STALE_SECONDS, check_free, wait_until_free
 from sweeps.plan import Plan
 from sweeps.spec import SweepSpec, load_spec, parse_spec, spec_hash
+
+PATIENCE = STALE_SECONDS + 60
+"""How long `--wait` waits: by then the lock of a launch that died with its machine is stale."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -28,8 +32,12 @@ def run(
     expect: Annotated[str | None, typer.Option(metavar="HASH", help="Refuse any other sweep than this one.")] = None,
     dry_run: DryRun = False,
     retry_failed: RetryFailed = False,
+    wait: Annotated[bool, typer.Option("--wait", help=f"Wait for another launch to end, or {PATIENCE:.0f} s.")] = False,
 ) -> None:
-    """Run what is missing of a sweep on the Ray cluster whose head this is; run folders lie below the home folder."""
+    """Run what is missing of a sweep on the Ray cluster whose head this is; run folders lie below the home folder.
+
+    A dry run fails where another launch is under way.
+    """
     found = load_spec(spec, overrides or ()) if spec else _brought(overrides or [])
     if expect not in (None, spec_hash(found)):
         raise ConfigError(
@@ -38,7 +46,11 @@ def run(
         )
     folder = found.folder
     plan = Plan.of(found, folder if not is_local(folder) or folder.is_absolute() else Path.home() / folder)
-    if not dry_run:
+    if wait:
+        wait_until_free(plan.run, PATIENCE, lambda line: print(line, flush=True))
+    if dry_run:
+        check_free(plan.run)
+    else:
         _obtain_data(plan)
     run_sweep(plan, "auto", dry_run, retry_failed)
 

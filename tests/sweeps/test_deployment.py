@@ -13,6 +13,7 @@ from ray.autoscaler._private.util import prepare_config
 from mixem.errors import ConfigError
 from sweeps.cluster import check_cluster, nodes_to_come
 from sweeps.connection import check_resources
+from sweeps.lock import locked
 from sweeps.spec import Resources, load_spec, spec_hash
 from tests.sweeps.launch import ROOT, mixem, write_sweep
 
@@ -95,14 +96,21 @@ def test_nodes_that_the_autoscaler_can_start_count(tmp_path):
         check_resources(Resources(gpu=2), [head, *nodes_to_come(brought)])
 
 
-def run_script(home, *arguments):
-    return subprocess.run(
+def start_script(home, *arguments):
+    return subprocess.Popen(
         [sys.executable, ROOT / "sweeps" / "run.py", *map(str, arguments)],
         cwd=home,
         env={**os.environ, "HOME": str(home), "PYTHONPATH": str(ROOT)},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def run_script(home, *arguments):
+    with start_script(home, *arguments) as process:
+        stdout, stderr = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
 def test_the_script_plans_what_it_is_given_or_what_was_brought(tmp_path):
@@ -123,6 +131,20 @@ def test_the_script_plans_what_it_is_given_or_what_was_brought(tmp_path):
     assert stale.returncode == 2
     assert "this head holds another sweep" in stale.stderr
     assert "Traceback" not in stale.stderr
+
+
+def test_a_dry_run_of_the_script_tells_whether_a_launch_is_under_way(tmp_path):
+    file = write_sweep(tmp_path / "s.yaml", "runs/tiny", {"seed": [0]})
+    with locked(tmp_path / "runs" / "tiny"):
+        refused = run_script(tmp_path, "--spec", file, "--dry-run")
+        assert refused.returncode == 1
+        assert f"runs/tiny: in use by process {os.getpid()} on " in refused.stderr
+        assert "Traceback" not in refused.stderr
+        waiting = start_script(tmp_path, "--spec", file, "--dry-run", "--wait")
+        assert f"waiting: {tmp_path}/runs/tiny: in use by process {os.getpid()} on " in waiting.stdout.readline()
+    planned, _ = waiting.communicate()
+    assert waiting.returncode == 0
+    assert "1 trials: 0 finished" in planned
 
 
 def test_every_version_is_that_of_the_constraints():
