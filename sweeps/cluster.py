@@ -10,6 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
+
+import click
+import yaml
 
 from analysis.report import write_report
 from mixem.config_io import read_yaml
@@ -54,13 +58,14 @@ class Cluster:
     def submit(self, retry_failed: bool = False) -> str:
         """Start the cluster or bring it up to date, and run the sweep there, detached; returns where to look.
 
-        A running cluster is neither restarted nor stopped. Raises MixemError when a command of Ray fails, such as on
-        a head that holds another sweep.
+        A running cluster is neither restarted nor stopped. Raises MixemError where Ray would do so (`check_head`), and
+        when a command of Ray fails, such as on a head that holds another sweep or where a launch is under way.
         """
         options = ["--expect", spec_hash(self.plan.spec)]
         options += [word for assignment in self.overrides for word in ("--set", shlex.quote(assignment))]
         options += ["--retry-failed"] if retry_failed else []
         log = f"~/mixem-{self.plan.spec.name}.log"
+        check_head(self.file)
         _ray("up", "-y", "--no-restart", self.file)
         _ray("submit", self.file, SCRIPT, "--", *options, "--dry-run")  # a detached script fails unseen
         # Ray gives the words to a shell on the head as they stand.
@@ -134,6 +139,48 @@ def check_cluster(file: Path) -> None:
         ) from None
 
 
+def check_head(file: Path) -> None:
+    """Refuse a file with which even `ray up --no-restart` would end what runs on the head; raises MixemError."""
+    _check_tools()
+    try:
+        ended = _ended_by_up(yaml.safe_load(file.read_text(encoding="utf-8")))  # as Ray reads it: hashes are compared
+    except click.ClickException as error:
+        reason = " ".join(error.message.split()) or "its message stands above"
+        raise MixemError(f"{file}: Ray cannot look at the running head ({reason})") from None
+    if ended:
+        raise MixemError(
+            f"{file}: Ray would {ended}, and end what runs there; "
+            "fetch the results and `ray down` the cluster first, with the file that started it"
+        )
+
+
+def _ended_by_up(config: dict[str, Any]) -> str | None:
+    """What Ray itself finds to be out of date with a file, on a head that runs."""
+    from ray.autoscaler._private import commands
+    from ray.autoscaler._private.providers import _get_node_provider
+    from ray.autoscaler._private.util import hash_launch_conf
+    from ray.autoscaler.tags import NODE_KIND_HEAD, TAG_RAY_NODE_KIND
+
+    provider = _get_node_provider(config["provider"], config["cluster_name"])
+    heads = provider.non_terminated_nodes({TAG_RAY_NODE_KIND: NODE_KIND_HEAD})
+    if not heads:
+        return None
+    config = commands._bootstrap_config(config)
+    name, auth, kind = config["cluster_name"], config["auth"], config["head_node_type"]
+    node = config.get("head_node", {}) | config["available_node_types"][kind]["node_config"]
+    if commands._should_create_new_head(heads[0], hash_launch_conf(node, auth), kind, provider):
+        return "replace the running head, as its type, node_config or auth differs"
+    docker = config.get("docker", {})
+    if not docker.get("container_name"):
+        return None
+    internal = config["provider"].get("use_internal_ips") and not config["provider"].get("use_external_head_ip")
+    head = provider.get_command_runner("", heads[0], auth, name, subprocess, bool(internal), docker)
+    image = docker.get("head_image", docker.get("image"))
+    if head._check_container_status() and head._check_if_container_restart_is_needed(image, config["file_mounts"]):
+        return "restart the head's container, as it lacks one of the file_mounts"
+    return None
+
+
 def nodes_to_come(file: Path = BOOTSTRAP) -> list[dict[str, float]]:
     """What each node has that the autoscaler can start: node types with workers in the file that `ray up` brought."""
     if not file.exists():
@@ -142,10 +189,14 @@ def nodes_to_come(file: Path = BOOTSTRAP) -> list[dict[str, float]]:
     return [node.get("resources", {}) for node in types.values() if node.get("max_workers")]
 
 
-def _ray(*arguments: object) -> None:
+def _check_tools() -> None:
     for tool in ("ssh", "rsync"):
         if not shutil.which(tool):
             raise MixemError(f"{tool}: not found; Ray reaches a cluster through it")
+
+
+def _ray(*arguments: object) -> None:
+    _check_tools()
     words = [str(argument) for argument in arguments]
     code = subprocess.run([sys.executable, "-m", "ray.scripts.scripts", *words]).returncode
     if code:

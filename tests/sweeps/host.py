@@ -50,7 +50,7 @@ class Host:
     def run(self, *words: object) -> "subprocess.CompletedProcess[str]":
         """Run a command inside to its end; its output holds its errors too."""
         return subprocess.run(
-            self.command(*words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=200
+            self.command(*words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=400
         )
 
     def mixem(self, *arguments: object) -> "subprocess.CompletedProcess[str]":

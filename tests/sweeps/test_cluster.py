@@ -1,5 +1,6 @@
 """From `ray up` to `ray down` on a machine of its own, through Ray's launcher and a real ssh server."""
 
+import json
 import sys
 from contextlib import ExitStack
 
@@ -16,7 +17,10 @@ from tests.sweeps.launch import results, wait_for, write_sweep
 GROWN = "loss.lambda4=[0.0, 0.1]"
 """An axis with more values, and a space for the shells on its way."""
 
-
+DOCKER = """#!/bin/bash
+# Stands in for docker's answers about a container.
+case $* in *Running*) echo true ;; *Image*) echo image ;; *Mounts*) echo '[{"Destination": "/old"}]' ;; esac
+"""
 PROGRAMS = ("ip", "pgrep", "rsync", "tmux")
 
 
@@ -76,7 +80,23 @@ def test_a_sweep_travels_to_its_cluster_and_the_results_come_home(machine, ssh, 
     assert not host.pids("gcs_server")
 
 
+def rewrite(path, file, changes):
+    """A cluster file with other keys, as `path`."""
+    path.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | changes))
+    return path
+
+
+def container(host, mount, folder):
+    """Keys of a cluster in containers, on a host whose docker shows one that runs, with the mount /old."""
+    (host.programs / "docker").write_text(DOCKER)
+    (host.programs / "docker").chmod(0o755)
+    with (host.home / ".bashrc").open("a") as file:
+        file.write(f"export PATH={host.programs}:$PATH\n")
+    return {"docker": {"image": "image", "container_name": "mixem"}, "file_mounts": {mount: str(folder)}}
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_running_cluster_is_left_running_and_a_stale_head_refused(machine, tmp_path):
     host = machine("shim")
     file = write_cluster(tmp_path / "tiny.yaml", host, {"loss.lambda2": [0.1]})
@@ -95,11 +115,28 @@ def test_a_running_cluster_is_left_running_and_a_stale_head_refused(machine, tmp
     assert "this head holds another sweep" in stale.stdout
     assert "Traceback" not in stale.stdout
 
-    first = host.mixem("submit", file)
+    first = host.mixem("submit", file, "--set", "train.epochs=100000")
     assert first.returncode == 0, first.stdout
-    wait_for(lambda: bool(host.pids("run.py")))
-    drivers = host.pids("run.py")
+    lock = host.home / "runs" / "tiny" / "lock.json"
+    wait_for(lambda: lock.exists() and bool(lock.read_text()))
+    driver = json.loads(lock.read_text())["pid"]
     second = host.mixem("submit", grown)
-    assert second.returncode == 0, second.stdout
+    assert second.returncode == 1, second.stdout
+    assert f"runs/tiny: in use by process {driver} on " in second.stdout
+
+    for change, reason in (
+        ({"auth": {"ssh_user": "admin"}}, "Ray would replace the running head"),
+        (container(host, "/new", tmp_path), "Ray would restart the head's container"),
+    ):
+        changed = rewrite(tmp_path / "changed.yaml", file, change)
+        refused = host.mixem("submit", changed)
+        assert refused.returncode == 1, refused.stdout
+        assert f"error: {changed}: {reason}" in refused.stdout
+        assert "Traceback" not in refused.stdout
+    allowed = rewrite(tmp_path / "changed.yaml", file, container(host, "/old", tmp_path))
+    check = f"from pathlib import Path; from sweeps.cluster import check_head; check_head(Path('{allowed}'))"
+    checked = host.run(sys.executable, "-c", check)
+    assert checked.returncode == 0, checked.stdout
+
     assert host.pids("gcs_server") == [ray], "Ray was restarted"
-    assert set(drivers) <= set(host.pids("run.py")), "the first sweep was ended"
+    assert host.run("kill", "-0", driver).returncode == 0, "the first sweep was ended"
