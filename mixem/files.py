@@ -17,7 +17,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 REMOTE: dict[str, dict[str, Any]] = {
-    "s3": {"config_kwargs": {"retries": {"mode": "standard", "max_attempts": 16}}},  # about two minutes
+    "s3": {"config_kwargs": {"retries": {"mode": "standard", "total_max_attempts": 1}}},  # mixem.s3 tries again
     "gs": {},
 }
 """Object storages, with their drivers' settings; endpoints and credentials are what the drivers find themselves."""
@@ -37,6 +37,10 @@ def run_path(text: Path | str) -> Path:
         import fsspec
         from upath import UPath
 
+        if protocol == "s3":
+            from mixem.s3 import PatientS3
+
+            fsspec.register_implementation("s3", PatientS3, clobber=True)
         fsspec.get_filesystem_class(protocol)  # imports the driver
     except ImportError as error:
         raise ConfigError(f"{text}: needs more packages: pip install 'mixem-sweeps[{protocol}]' ({error})") from None

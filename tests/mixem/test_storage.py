@@ -5,15 +5,27 @@ import logging
 import socket
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from botocore.exceptions import EndpointConnectionError
 
 from mixem.checkpoint import load_tensors, save_tensors
 from mixem.errors import CheckpointError, ConfigError
 from mixem.experiment import Experiment, load_base
-from mixem.files import each, is_local, read_bytes, run_path, write_atomically, write_bytes, write_json, write_text
+from mixem.files import (
+    each,
+    is_local,
+    read_bytes,
+    read_text,
+    run_path,
+    write_atomically,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from mixem.records import is_failed, is_finished, read_record, write_failure
 from tests.s3 import relay
 
@@ -158,25 +170,54 @@ def test_stages_run_resume_and_finish_as_on_a_disk(small, synthetic, folder, tmp
     assert all(torch.equal(value, expected[key]) for key, value in load_base(folder, synthetic).items())
 
 
-def test_a_storage_that_is_away_for_a_while_is_waited_for(s3, monkeypatch, caplog):
-    """Connections are refused for some seconds: what is written and read in the meantime arrives."""
+@pytest.fixture
+def away(s3, monkeypatch, caplog):
+    """A folder with a file, behind a relay that is closed; and what opens it again."""
     caplog.set_level(logging.CRITICAL, logger="asyncio")
     with relay(s3.port) as port:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-        folder = run_path(f"s3://{s3.bucket}/away")
-        folder.fs.clear_instance_cache()
+        run_path(f"s3://{s3.bucket}/away").fs.clear_instance_cache()
         folder = run_path(f"s3://{s3.bucket}/away")
         write_text(folder / "file", "before")
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
-    done = []
-    thread = threading.Thread(
-        target=lambda: done.extend([write_text(folder / "file", "after"), (folder / "file").read_text()])
-    )
-    thread.start()
-    time.sleep(3)
-    assert not done
-    with relay(s3.port, port):
-        thread.join()
-    assert done[1] == "after"
+    yield folder, partial(relay, s3.port, port)
     folder.fs.clear_instance_cache()
+
+
+def test_a_storage_that_is_away_for_a_while_is_waited_for_by_all_requests_at_a_time(away):
+    """Connections are refused for 20 s: what is written, read, listed and removed in the meantime succeeds."""
+    folder, back = away
+    names = [f"{number:02}" for number in range(64)]
+    done = {}
+
+    def work():
+        each(folder, lambda name: write_text(folder / name, name), names)
+        done["read"] = each(folder, lambda name: read_text(folder / name), names)
+
+    def tidy():
+        done["found"] = [path.name for path in folder.glob("f*")]
+        (folder / "file").unlink()
+
+    threads = [threading.Thread(target=work), threading.Thread(target=tidy)]
+    for thread in threads:
+        thread.start()
+    time.sleep(20)
+    assert not done
+    assert all(thread.is_alive() for thread in threads)
+    with back():
+        for thread in threads:
+            thread.join()
+        assert done == {"read": names, "found": ["file"]}
+        assert sorted(path.name for path in folder.iterdir()) == names
+
+
+def test_a_storage_that_stays_away_is_given_up(away, monkeypatch):
+    folder, _ = away
+    monkeypatch.setattr("mixem.s3.PATIENCE", 1.0)
+    started = time.monotonic()
+    with pytest.raises(OSError, match="cannot be written"):
+        write_text(folder / "file", "x")
+    assert 1 < time.monotonic() - started < 60
+    with pytest.raises(EndpointConnectionError):
+        read_text(folder / "file")

@@ -11,6 +11,7 @@ import pytest
 
 from analysis import load_results
 from mixem.config_io import load_config
+from tests.s3 import relay
 from tests.sweeps.launch import mixem, results, start_mixem, wait_for, write_sweep
 
 AXES = {"loss.lambda2": [0.1, 0.5], "loss.lambda4": [0.0, 0.1]}
@@ -53,6 +54,30 @@ def test_a_killed_sweep_in_an_object_storage_goes_on_and_can_be_read_from_there(
     assert list(load_results(str(run))["status"]) == ["finished"] * 4
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_sweep_whose_storage_is_away_for_a_minute_waits_and_finishes(tmp_path, s3, monkeypatch):
+    run = s3.folder()
+    assert not results(run), "this connection goes past the relay"
+    file = write_sweep(tmp_path / "sweep.yaml", run, AXES)
+    with relay(s3.port) as port:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        driver = start_mixem("sweep", file, "--set", "train.epochs=20", "--set", "runtime.save_seconds=0")
+        wait_for(lambda: time.sleep(0.2) or len(results(run)) >= 1 or driver.poll() is not None)
+    time.sleep(1)
+    before = contents(run)
+    assert 1 <= len(before) < 4, "the storage was to go half-way"
+    time.sleep(60)
+    assert driver.poll() is None, driver.communicate()[0]
+    assert contents(run) == before
+    with relay(s3.port, port):
+        output, _ = driver.communicate(timeout=300)
+    assert driver.returncode == 0, output
+    assert "4 done, 0 running, 0 failed" in output
+    assert before.items() <= contents(run).items()
+    assert len(results(run)) == 4
+
+
 @pytest.mark.parametrize("command", ["status", "report", "evaluate"])
 def test_a_run_that_is_not_there_is_one_line(s3, command):
     ended = mixem(command, s3.folder())
@@ -83,12 +108,12 @@ def small_disk(folder: Path, size: str):
 
 
 def fill(folder: Path):
-    """A file that leaves no room on its disk."""
+    """A file that leaves no room on its disk, where others may remove theirs in the meantime."""
     path = folder / "ballast"
-    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while file.write(bytes(1 << 16)):
-            pass
-    assert shutil.disk_usage(folder).free == 0
+    with path.open("wb", buffering=0) as file:
+        while shutil.disk_usage(folder).free:
+            with contextlib.suppress(OSError):
+                file.write(bytes(1 << 16))
     return path
 
 
