@@ -120,13 +120,16 @@ def status(run: RunFolder) -> None:
 
 @app.command()
 def report(run: RunFolder, overrides: Overrides = None) -> None:
-    """Write a run's tables and report again, also of an unfinished run, or by another criterion."""
+    """Write a run's tables, report and best configuration again, also of an unfinished run.
+
+    With --set criterion=… the report is by another criterion, and the best configuration stays.
+    """
     from analysis.claims import claims
-    from analysis.report import write_report
     from analysis.results import load_results, load_spec
+    from sweeps.launch import renew_report
 
     spec, results = load_spec(_existing(run), overrides or ()), load_results(run)
-    page = write_report(run, overrides or (), results)
+    page = renew_report(run, results, overrides or ())
     for claim in claims(results, spec.criterion, spec.reference):
         print(claim.line)
     print(page)

@@ -1,6 +1,7 @@
 """A sweep on the Ray cluster that its file describes: submitted and fetched with Ray's own commands."""
 
 import json
+import logging
 import shlex
 import shutil
 import subprocess
@@ -15,12 +16,15 @@ from typing import Any
 import click
 import yaml
 
-from analysis.report import write_report
+from analysis.results import load_results
 from mixem.config_io import read_yaml
 from mixem.errors import ConfigError, MixemError
 from mixem.files import is_local, read_bytes, write_bytes
+from sweeps.launch import renew_report
 from sweeps.plan import Plan
 from sweeps.spec import load_spec, spec_hash
+
+logger = logging.getLogger(__name__)
 
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml").expanduser()
 """Where `ray up` puts the cluster's file on its head."""
@@ -29,6 +33,7 @@ SCRIPT = Path(__file__).with_name("run.py")
 
 FETCHED = ("report", "results.csv", "results.parquet", "spec.yaml", "best.yaml", "best.safetensors")
 """What of a run folder is worth a journey."""
+OLDER = "the report could not be written anew; what comes is older"
 
 
 @dataclass(frozen=True)
@@ -83,8 +88,8 @@ class Cluster:
     def fetch(self, out: Path | None = None) -> str:
         """Copy the report, the tables and the best configuration to a folder (none: fetched/NAME), as far as they are.
 
-        The report is written anew first, so that it shows a sweep under way as it stands. Returns what came; raises
-        MixemError when there is nothing yet.
+        They are written anew first, so that they show a sweep under way as it stands; where that fails, a warning says
+        so. Returns what came; raises MixemError when there is nothing yet.
         """
         out = out or Path("fetched") / self.plan.spec.name
         with tempfile.TemporaryDirectory() as arrived:
@@ -93,23 +98,30 @@ class Cluster:
             else:
                 _copy(self.plan.run, Path(arrived))
             came = [name for name in FETCHED if (Path(arrived) / name).exists()]
+            if not came:
+                raise MixemError(f"nothing to fetch yet: {self.run} holds no results")
             shutil.copytree(arrived, out, dirs_exist_ok=True)
-        if not came:
-            raise MixemError(f"nothing to fetch yet: {self.run} holds no results")
         return f"fetched to {out}: {', '.join(came)}"
 
     def _carry(self, out: Path) -> None:
         """Through the head, on whose disk the run folder lies."""
-        luggage = f"~/.mixem-fetch/{self.plan.spec.name}/"
-        gather = f"mixem report {self.run} >/dev/null; cd {self.run} && cp -r {' '.join(FETCHED)} {luggage}"
-        _ray("exec", self.file, f"rm -rf {luggage}; mkdir -p {luggage}; ({gather}) 2>/dev/null; true")
+        luggage, run = f"~/.mixem-fetch/{self.plan.spec.name}/", self.run
+        renew = f"[ ! -e {run}/spec.yaml ] || mixem report {run} >/dev/null || touch {luggage}older"
+        pack = f"for name in {' '.join(FETCHED)}; do [ ! -e {run}/$name ] || cp -r {run}/$name {luggage} || exit; done"
+        _ray("exec", self.file, f"rm -rf {luggage}; mkdir -p {luggage}; {renew}; {pack}")
         _ray("rsync-down", self.file, luggage, f"{out}/")
+        if (out / "older").exists():
+            (out / "older").unlink()
+            logger.warning("%s: %s", run, OLDER)
 
 
 def _copy(run: Path, out: Path) -> None:
     """From an object storage, which needs no cluster."""
     if (run / "spec.yaml").exists():
-        write_report(run)
+        try:
+            renew_report(run, load_results(run))
+        except (MixemError, OSError) as error:
+            logger.warning("%s: %s (%s)", run, OLDER, error)
     for name in FETCHED:
         found = [run / name] if (run / name).is_file() else [path for path in run.glob(f"{name}/*") if path.is_file()]
         for path in found:

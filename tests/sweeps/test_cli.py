@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from mixem.config_io import load_config
+from tests.analysis.run_folder import RunBuilder
 from tests.sweeps.launch import ROOT, mixem, write_sweep
 
 
@@ -103,3 +105,20 @@ def test_data_checks_a_dataset_that_needs_no_download():
     shown = mixem("data", "digits")
     assert shown.returncode == 0
     assert "1,797 images" in shown.stdout
+
+
+def test_a_report_brings_the_best_configuration_up_to_date(tmp_path):
+    run = RunBuilder(tmp_path / "run", axes={"loss.lambda2": [0.0, 0.1]})
+    poor, good = run.configs
+    best = run.path / "best.yaml"
+    assert mixem("report", run.path).returncode == 0
+    assert not best.exists(), "nothing is finished"
+    run.finish(poor)
+    assert mixem("report", run.path).returncode == 0
+    assert load_config(best).loss.lambda2 == 0.0
+    run.finish(good, validation={"instance": -9.0})
+    assert mixem("report", run.path, "--set", "criterion=contrastive").returncode == 0
+    assert load_config(best).loss.lambda2 == 0.0, "another criterion's report leaves it"
+    assert mixem("report", run.path).returncode == 0
+    assert load_config(best).loss.lambda2 == 0.1
+    assert (run.path / "best.safetensors").read_text() == f"weights of {good}"

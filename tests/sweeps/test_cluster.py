@@ -9,10 +9,12 @@ import pytest
 import yaml
 
 from mixem.config_io import load_config
-from sweeps.cluster import SCRIPT
+from mixem.files import read_bytes, write_bytes
+from sweeps.cluster import FETCHED, SCRIPT
 from sweeps.spec import load_spec, spec_hash
+from tests.analysis.run_folder import RunBuilder
 from tests.sweeps.host import lacking, private_host
-from tests.sweeps.launch import results, wait_for, write_sweep
+from tests.sweeps.launch import mixem, results, wait_for, write_sweep
 
 GROWN = "loss.lambda4=[0.0, 0.1]"
 """An axis with more values, and a space for the shells on its way."""
@@ -64,11 +66,14 @@ def test_a_sweep_travels_to_its_cluster_and_the_results_come_home(machine, ssh, 
     log, run = host.home / "mixem-tiny.log", host.home / "runs" / "tiny"
     wait_for(lambda: log.exists() and "its weights: " in log.read_text())
     assert len(results(run)) == 4
+    best = (run / "best.safetensors").read_bytes()
+    (run / "best.safetensors").write_text("of a sweep that has grown since")
     out = tmp_path / "out"
     fetched = host.mixem("fetch", file, "-o", out)
     assert fetched.returncode == 0, fetched.stdout
+    assert "WARNING: " not in fetched.stdout
     assert (out / "report" / "index.html").exists()
-    assert (out / "best.safetensors").read_bytes() == (run / "best.safetensors").read_bytes()
+    assert (out / "best.safetensors").read_bytes() == best
     assert list(pd.read_csv(out / "results.csv")["status"]) == ["finished"] * 4
     assert load_config(out / "best.yaml").loss.lambda2 in (0.1, 1e-5)
 
@@ -107,6 +112,7 @@ def test_a_running_cluster_is_left_running_and_a_stale_head_refused(machine, tmp
     early = host.mixem("fetch", file, "-o", tmp_path / "out")
     assert early.returncode == 1
     assert "nothing to fetch yet" in early.stdout
+    assert not (tmp_path / "out").exists()
 
     grown = write_cluster(tmp_path / "grown.yaml", host, {"loss.lambda2": [0.1, 0.2]})
     stale = host.ray("submit", file, SCRIPT, "--", "--expect", spec_hash(load_spec(grown)))
@@ -140,3 +146,36 @@ def test_a_running_cluster_is_left_running_and_a_stale_head_refused(machine, tmp
 
     assert host.pids("gcs_server") == [ray], "Ray was restarted"
     assert host.run("kill", "-0", driver).returncode == 0, "the first sweep was ended"
+
+    (lock.parent / "spec.yaml").write_text("cut: [")
+    fetched = host.mixem("fetch", file, "-o", tmp_path / "out")
+    assert fetched.returncode == 0, fetched.stdout
+    assert "WARNING: ~/runs/tiny: the report could not be written anew" in fetched.stdout
+    assert (tmp_path / "out" / "spec.yaml").read_text() == "cut: ["
+
+
+def test_results_in_an_object_storage_come_home_without_a_cluster(tmp_path, s3):
+    run, out = s3.folder(), tmp_path / "out"
+    local = {"provider": {"type": "local", "head_ip": "127.0.0.1", "worker_ips": []}}
+    file = rewrite(tmp_path / "s.yaml", write_sweep(tmp_path / "s.yaml", run, {"loss.lambda2": [0.0, 0.1]}), local)
+    early = mixem("fetch", file, "-o", out)
+    assert early.returncode == 1
+    assert early.stderr == f"error: nothing to fetch yet: {run} holds no results\n"
+    assert not out.exists()
+
+    built = RunBuilder(tmp_path / "built", axes={"loss.lambda2": [0.0, 0.1]}).finish_all()
+    (built.path / "best.safetensors").write_text("of a sweep that has grown since")
+    for path in built.path.rglob("*.*"):
+        write_bytes(run / path.relative_to(built.path).as_posix(), path.read_bytes())
+    fetched = mixem("fetch", file, "-o", out)
+    assert fetched.returncode == 0, fetched.stderr
+    assert "WARNING" not in fetched.stderr
+    assert sorted(path.name for path in out.iterdir()) == sorted(FETCHED)
+    assert (out / "report" / "index.html").read_bytes() == read_bytes(run / "report" / "index.html")
+    assert list(pd.read_csv(out / "results.csv")["status"]) == ["finished"] * 2
+    assert (out / "best.safetensors").read_text() == f"weights of {built.trial(lambda2=0.1)}"
+
+    write_bytes(run / "spec.yaml", b"cut: [")
+    older = mixem("fetch", file, "-o", out)
+    assert older.returncode == 0, older.stderr
+    assert f"WARNING: {run}: the report could not be written anew" in older.stderr
