@@ -1,13 +1,15 @@
 """Whole sweeps through real Ray, in real processes, with real kills."""
 
+import contextlib
+import ipaddress
 import json
 import random
 import secrets
 import signal
-import subprocess
 import time
 
 import pandas as pd
+import psutil
 import pytest
 
 from analysis import load_results
@@ -166,26 +168,37 @@ def test_every_trial_gets_the_images_it_names_and_a_damaged_record_is_made_anew(
 def test_resources_no_node_has_are_refused_before_any_work(tmp_path):
     run = tmp_path / "run"
     file = write_sweep(tmp_path / "sweep.yaml", run, {"seed": [0]}, resources={"gpu": 64})
-    refused = mixem("sweep", file, timeout=90)
+    refused = mixem("sweep", file, timeout=180)
     assert refused.returncode == 2
     assert "64 GPU(s)" in refused.stderr
     assert "no node has" in refused.stderr
     assert not (run / "trials").exists()
 
 
-def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path):
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on_and_ray_listens_on_loopback_alone(tmp_path):
     run = tmp_path / "run"
     file = write_sweep(tmp_path / "sweep.yaml", run, {"seed": [0]}, config={"pretrain": {"epochs": 100000}})
     driver = start_mixem("sweep", file)
     wait_for(lambda: any(run.glob("base/*/metrics.csv")))
+    below = psutil.Process(driver.pid).children(recursive=True)
+    addresses = listened_at([psutil.Process(driver.pid), *below])
     driver.send_signal(signal.SIGINT)
-    output, _ = driver.communicate(timeout=60)
+    output, _ = driver.communicate(timeout=180)
     assert driver.returncode == 130, output
     assert "the same command goes on" in output
     assert "Traceback" not in output
-    assert not running_under(driver.pid), "Ray was left running"
+    _, left = psutil.wait_procs(below, timeout=60)
+    assert len(below) > 3, "Ray's own processes and a worker"
+    assert not left, "Ray was left running"
+    assert addresses, "Ray's processes talk to each other"
+    assert all(ipaddress.ip_address(address.removeprefix("::ffff:")).is_loopback for address in addresses), addresses
 
 
-def running_under(pid: int) -> list[str]:
-    listing = subprocess.run(["ps", "-eo", "ppid,comm"], capture_output=True, text=True, check=True).stdout
-    return [line for line in listing.splitlines() if line.split()[0] == str(pid)]
+def listened_at(processes):
+    """The addresses at which processes wait for connections."""
+    addresses = set()
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            connections = process.net_connections("inet")
+            addresses |= {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}
+    return addresses
