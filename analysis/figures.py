@@ -17,7 +17,8 @@ from analysis.component_plots import draw_class, draw_confusion, draw_gallery, d
 from analysis.components import Components, class_rows, confusion, gallery, load_components, projection
 from analysis.effect_plots import NAMES, draw_audit, draw_interactions, draw_marginals
 from analysis.effects import interactions, marginals
-from analysis.heatmaps import Value, draw_heatmap, heatmap_data
+from analysis.heatmap_plots import draw_heatmap
+from analysis.heatmaps import Value, heatmap_data
 from analysis.records import RunSpec
 from analysis.scatter import draw_scatter, scatter_data
 from analysis.selection import LAMBDAS, Selection, accuracies

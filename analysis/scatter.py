@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.heatmaps import MOST_ACROSS, TABLE_1, TABLE_1_MARK, Value
+from analysis.heatmap_plots import MOST_ACROSS, TABLE_1_MARK
+from analysis.heatmaps import TABLE_1, Value
 from analysis.selection import LAMBDAS, Selection, Spread, accuracies, configurations, varying
 from analysis.style import INK, PICKED
 from mixem.errors import MixemError

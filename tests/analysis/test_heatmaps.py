@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from run_folder import GRID, RunBuilder
 
 from analysis import load_results
-from analysis.heatmaps import TABLE_1, HeatmapData, Value, draw_heatmap, heatmap_data
+from analysis.heatmap_plots import draw_heatmap
+from analysis.heatmaps import TABLE_1, HeatmapData, Value, heatmap_data
 from analysis.selection import select
 from mixem.config import LossWeights
 from mixem.config_io import preset
