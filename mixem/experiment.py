@@ -5,7 +5,7 @@ import io
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,19 +71,22 @@ class Experiment:
             self._resume()
 
     def _resume(self) -> None:
-        """Go on from the newest state that is whole; those that are of no use are removed."""
+        """Go on from the newest state that is whole; those that are of no use are removed.
+
+        A dying worker of a killed driver may still rename them.
+        """
         for state in saved_states(self.folder):
             try:
                 self.history = self.training.load(state, self.dataset.checksum())
                 return
             except CheckpointError as error:
                 logger.warning("saved state passed over: %s", error)
-                state.unlink()
+                state.unlink(missing_ok=True)
 
     def _save(self) -> None:
         """Write the state, the one before it kept."""
         newest, previous = (self.folder / name for name in STATES)
-        if newest.exists():
+        with suppress(FileNotFoundError):
             newest.rename(previous)
         self.training.save(newest, self.history, self.dataset.checksum())
         self._saved_at = time.monotonic()
@@ -146,7 +149,7 @@ class Experiment:
         )
         write_json(self.folder / "result.json", record)
         for state in saved_states(self.folder):
-            state.unlink()
+            state.unlink(missing_ok=True)
 
 
 @contextmanager

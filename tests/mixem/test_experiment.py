@@ -23,6 +23,7 @@ from mixem.images import ImageSet
 from mixem.losses import LossTerms
 from mixem.model import build
 from mixem.records import STATES, is_finished, read_record, write_failure
+from mixem.training import Training
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -311,6 +312,23 @@ def test_without_the_newest_state_the_one_before_it_is_gone_on_from(new, folders
     assert STATES[0] not in names(again.folder), "it must not take the place of the sound one"
     assert_same(weights(finish(again)), weights(folders["train"]))
     assert names(again.folder) == FILES["train"]
+
+
+def test_a_state_that_another_worker_renames_at_that_moment_is_gone_on_from(new, folders, monkeypatch):
+    experiment = new("train")
+    for _ in range(3):
+        experiment.step()
+    load = Training.load
+
+    def load_late(training, path, data):
+        if path.name == STATES[0]:
+            path.rename(path.with_name(STATES[1]))
+        return load(training, path, data)
+
+    monkeypatch.setattr(Training, "load", load_late)
+    again = new("train")
+    assert again.training.epochs_done == len(again.history) == 3
+    assert_same(weights(finish(again)), weights(folders["train"]))
 
 
 def test_with_both_states_damaged_it_starts_over(new, folders, caplog):
