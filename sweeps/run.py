@@ -4,7 +4,10 @@ Without arguments it runs `metadata.sweep` of the file that `ray up` brought to 
 of `mixem sweep`.
 """
 
+import fcntl
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -71,7 +74,22 @@ def _obtain_data(plan: Plan) -> None:
 
     for name, root in sorted({(config.data.name, config.data.root or "") for config in plan.trials.values()}):
         if name in SOURCES:
-            print("\n".join(obtain(name, root or None, print)))
+            with _alone():
+                print("\n".join(obtain(name, root or None, print)))
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Keep launches with this home folder from unpacking the same archive together; a dead one keeps nobody waiting."""
+    lock = Path("~/.cache/mixem/obtain.lock").expanduser()
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting: another launch obtains its data", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 if __name__ == "__main__":

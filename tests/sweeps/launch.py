@@ -49,6 +49,25 @@ def mixem_on_terminal(*arguments: object, cwd: Path = ROOT) -> tuple[int, str]:
     return process.returncode, written.decode(errors="replace")
 
 
+def start_script(home: Path, *arguments: object) -> "subprocess.Popen[str]":
+    """Start `run.py ARGUMENTS`, with `home` as its home folder, and leave it running."""
+    return subprocess.Popen(
+        [sys.executable, ROOT / "sweeps" / "run.py", *map(str, arguments)],
+        cwd=home,
+        env={**os.environ, "HOME": str(home), "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run_script(home: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run `run.py ARGUMENTS` to its end."""
+    with start_script(home, *arguments) as process:
+        stdout, stderr = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
 def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "160", "TERM": "xterm"}
 

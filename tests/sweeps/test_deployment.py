@@ -1,25 +1,23 @@
-"""What is deployed: the cluster files, the image, the manifests, and the script that runs on a head."""
+"""What is deployed: the cluster files, and the script that runs on a head."""
 
+import fcntl
 import json
 import os
 import re
-import subprocess
-import sys
 
 import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config
 
 from mixem.errors import ConfigError
+from mixem.locations import SOURCES
 from sweeps.cluster import check_cluster, nodes_to_come
 from sweeps.connection import check_resources
 from sweeps.lock import locked
 from sweeps.spec import Resources, load_spec, spec_hash
-from tests.sweeps.launch import ROOT, mixem, write_sweep
+from tests.sweeps.launch import ROOT, mixem, run_script, start_script, write_sweep
 
 PAPER = ["stl10", "cifar10", "cifar100_20"]
-DOCKER = sorted((ROOT / "docker").iterdir())
-PINS = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
 
 
 def cluster(name):
@@ -96,23 +94,6 @@ def test_nodes_that_the_autoscaler_can_start_count(tmp_path):
         check_resources(Resources(gpu=2), [head, *nodes_to_come(brought)])
 
 
-def start_script(home, *arguments):
-    return subprocess.Popen(
-        [sys.executable, ROOT / "sweeps" / "run.py", *map(str, arguments)],
-        cwd=home,
-        env={**os.environ, "HOME": str(home), "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def run_script(home, *arguments):
-    with start_script(home, *arguments) as process:
-        stdout, stderr = process.communicate()
-    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
-
-
 def test_the_script_plans_what_it_is_given_or_what_was_brought(tmp_path):
     nothing = run_script(tmp_path, "--dry-run")
     assert nothing.returncode == 2
@@ -147,32 +128,18 @@ def test_a_dry_run_of_the_script_tells_whether_a_launch_is_under_way(tmp_path):
     assert "1 trials: 0 finished" in planned
 
 
-def test_every_version_is_that_of_the_constraints():
-    named = [
-        pin
-        for path in DOCKER
-        for pin in re.findall(r"(ray)(?::|Version: |==)([0-9][0-9.]*[0-9])", path.read_text(encoding="utf-8"))
-    ]
-    assert len(named) == 2
-    assert set(named) == {("ray", PINS["ray"])}
-    assert not any("==" in path.read_text(encoding="utf-8") for path in DOCKER)
-
-
-def test_what_the_image_copies_is_there_and_reaches_the_build():
-    copied = re.findall(r"^COPY --chown=\S+ (.+) \S+$", (ROOT / "docker" / "Dockerfile").read_text(), re.MULTILINE)
-    paths = {path for line in copied for path in line.split()}
-    assert {"constraints.txt", "setup.cfg", "mixem", "analysis", "sweeps"} <= paths
-    assert all((ROOT / path).exists() for path in paths)
-    allowed = (ROOT / ".dockerignore").read_text().splitlines()
-    assert allowed[0] == "*"
-    assert paths == {line.removeprefix("!") for line in allowed if line.startswith("!")}
-
-
-@pytest.mark.parametrize("path", DOCKER, ids=lambda path: path.name)
-def test_manifests_name_files_of_the_image(path):
-    text = path.read_text(encoding="utf-8")
-    named = re.findall(r"mixem-sweeps/((?:mixem|analysis|sweeps)/\S+)", text)
-    assert all((ROOT / name).exists() for name in named)
-    if path.suffix == ".yaml":
-        assert named
-        assert yaml.safe_load(text)
+def test_launches_obtain_their_data_one_after_another(tmp_path):
+    data, lock = tmp_path / "data", tmp_path / ".cache" / "mixem" / "obtain.lock"
+    for folder in (data, lock.parent):
+        folder.mkdir(parents=True)
+    for name in SOURCES["fashion_mnist"].files:
+        (data / name).write_text("damaged")
+    file = write_sweep(tmp_path / "s.yaml", "runs/tiny", {"seed": [0]}, preset="fashion_mnist", config={})
+    with lock.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        launch = start_script(tmp_path, "--spec", file, "--set", f"config.data={{root: {data}}}")
+        assert launch.stdout.readline() == "waiting: another launch obtains its data\n"
+    stdout, stderr = launch.communicate()
+    assert "fashion_mnist: checking" in stdout
+    assert "damaged (its MD5 is" in stderr
+    assert launch.returncode == 1
