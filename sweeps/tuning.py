@@ -145,6 +145,7 @@ class Sweep:
                 storage_path=scratch,
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=plan.spec.max_failures),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # it would go to the scratch folder
                 callbacks=[progress],
             ),
         )
