@@ -77,15 +77,15 @@ class Progress(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        """An epoch of a job is over; raises MixemError, which ends the sweep, when its disk is full."""
+        """An epoch of a job is over; raises MixemError, which ends the sweep, when its disk or node is of no use."""
         name = trial.config["job"]["name"]
         row = dict(result.get("row", ()))
         if row:
             self.running[name] = row
             self.epochs_heard += 1
             self.seconds_heard += row["seconds"]
-        if "full" in result:
-            raise MixemError(f"{result['full']}; make room, and the same command goes on from here")
+        if "ends" in result:
+            raise MixemError(f"{result['ends']}, and the same command goes on from here")
         if result.get("done"):
             self._end(name)
             status = result["status"] if result["status"] != "running" else "stopped"

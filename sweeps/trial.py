@@ -24,8 +24,9 @@ class StageTrainable(tune.Trainable):
     """Runs experiments one after another in one worker process; a step is one epoch.
 
     Tune's config holds the stage, the folder and the Config as JSON. What is wrong with the trial itself (divergence,
-    images that do not fit) is recorded and ends it; a full disk is reported, and ends the sweep; anything else (a dead
-    worker, no memory) is left to Tune, which starts the trial again, and it goes on from its last saved state.
+    images that do not fit) is recorded and ends it; a full disk, or a node without the run folder, on which one trial
+    after another would fail, is reported, and ends the sweep; anything else (a dead worker, no memory) is left to Tune,
+    which starts the trial again, and it goes on from its last saved state.
     """
 
     def setup(self, config: dict[str, Any], images: Mapping[str, Any], bases: Mapping[str, Any]) -> None:
@@ -48,9 +49,6 @@ class StageTrainable(tune.Trainable):
         return True
 
     def _begin(self) -> Experiment:
-        run = self.folder.parent.parent
-        if not (run / "spec.yaml").exists():  # a node that joined after the sweep's own checks
-            raise OSError(f"{run}: not the driver's run folder on this node; NFS or an object storage is needed")
         stage: Stage = self.job["stage"]
         config = Config.model_validate_json(self.job["config"])
         dataset: Dataset = ray.get(self.images[images_key(config.data)])
@@ -67,6 +65,10 @@ class StageTrainable(tune.Trainable):
         if self.experiment is None and is_finished(self.folder):
             return {"done": True, "status": "finished"}
         failed = {"done": True, "status": "failed"}
+        run = self.folder.parent.parent
+        if self.experiment is None and not (run / "spec.yaml").exists():  # it joined after the sweep's own checks
+            node = ray.util.get_node_ip_address()
+            return {**failed, "ends": f"{run} on node {node}: not the driver's run folder; take the node away"}
         try:
             try:
                 self.experiment = self.experiment or self._begin()
@@ -78,7 +80,7 @@ class StageTrainable(tune.Trainable):
         except OSError as error:
             if error.errno not in FULL:
                 raise
-            return {**failed, "full": f"{error.filename or self.folder}: {error.strerror}"}
+            return {**failed, "ends": f"{error.filename or self.folder}: {error.strerror}; make room"}
         finished = self.experiment.finished
         status = "finished" if finished else "running"
         report: dict[str, Any] = {"done": finished, "status": status, "epoch": record.epoch}

@@ -1,11 +1,10 @@
 """Sweeps over several nodes: real Ray nodes on a machine of their own, each with its own processes and mounts."""
 
 import re
-import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import pandas as pd
@@ -18,12 +17,15 @@ from tests.sweeps.launch import COMMAND, results, wait_for, write_sweep
 ADDRESS = "127.0.0.1:6379"
 EPOCHS = 100
 NODE = """
-mount -t tmpfs none {shared}/own
+for place in {places}; do mount -t tmpfs none {shared}/$place; done
 mount --bind {shared}/fixed {shared}/fixed
 mount -o remount,ro,bind {shared}/fixed
 exec {python} -m ray.scripts.scripts start --address={address} --num-cpus=1 --block
 """
-"""A node that has another disk at own/ and cannot write to fixed/."""
+"""A node that has other disks at some places and cannot write to fixed/."""
+ALONE = ("unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "sh", "-ec")
+SCRATCH = "scratch"
+"""The driver's TMPDIR."""
 SECONDS = {"RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "2"}
 """A lost node is noticed within seconds; Ray's own settings take some 15 s."""
 
@@ -50,30 +52,48 @@ def there(host, count):
     return host.run(sys.executable, "-c", alive).stdout.endswith(f"{count}\n")
 
 
+@contextmanager
+def node(host, count, *places):
+    """A node of one CPU, whose disks at `places` are its own: its process, as seen from outside; the `count`th."""
+    start = NODE.format(shared=host.home, places=" ".join(places), python=sys.executable, address=ADDRESS)
+    with subprocess.Popen(host.command(*ALONE, start), stdout=subprocess.DEVNULL) as process:
+        try:
+            wait_for(partial(there, host, count), 180)
+            yield process
+        finally:
+            kill(process)
+
+
+def kill(node):
+    """End a node's processes as the loss of its machine does."""
+    for process in psutil.Process(node.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
 @pytest.fixture(scope="module")
 def nodes(host):
-    """Two nodes of one CPU each: their processes, as seen from outside."""
-    for place in ("own", "fixed"):
+    """Two nodes, which do not see the driver's scratch files."""
+    for place in ("own", "fixed", "late", SCRATCH):
         (host.home / place).mkdir()
-    start = NODE.format(shared=host.home, python=sys.executable, address=ADDRESS)
-    isolated = ("unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "sh", "-ec", start)
-    with ExitStack() as stack:
-        nodes = []
-        for count in (2, 3):  # one after the other: of nodes that start side by side one may time out
-            node = stack.enter_context(subprocess.Popen(host.command(*isolated), stdout=subprocess.DEVNULL))
-            stack.callback(node.kill)
-            nodes.append(node)
-            wait_for(partial(there, host, count), 60)
-        yield nodes
+    with node(host, 2, "own", SCRATCH) as first, node(host, 3, "own", SCRATCH) as second:
+        yield first, second
+
+
+def start_sweep(host, file):
+    """Start a sweep on the nodes and leave it running."""
+    command = ("env", f"TMPDIR={host.home / SCRATCH}", *COMMAND, "sweep", file, "--address", ADDRESS)
+    return subprocess.Popen(host.command(*command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def trainers(node):
     """The processes that train on a node."""
-    return [
-        process
-        for process in psutil.Process(node.pid).children(recursive=True)
-        if re.match("ray::.*Trainable", "".join(process.cmdline()))
-    ]
+    found = []
+    for process in psutil.Process(node.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if re.match("ray::.*Trainable", "".join(process.cmdline())):
+                found.append(process)
+    return found
 
 
 def under_way(run):
@@ -100,29 +120,52 @@ def test_nodes_that_do_not_share_the_run_folder_are_named_before_any_training(ho
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+def test_a_node_that_joins_later_without_the_run_folder_ends_the_sweep_and_no_trial_fails(host, nodes, tmp_path):
+    """Others are busy for long: all that waits would come to that node, and fail there."""
+    run = host.home / "late" / "run"
+    axes = {"loss.lambda2": [0.1, 0.5], "loss.lambda4": [0.0, 0.1]}
+    file = write_sweep(tmp_path / "sweep.yaml", run, axes, config=config(pretrain=1, train=100_000))
+    driver = start_sweep(host, file)
+    wait_for(lambda: len(under_way(run)) == 2 or driver.poll() is not None)
+    with node(host, 4, "late"):
+        output, _ = driver.communicate(timeout=300)
+    assert driver.returncode == 1, output
+    problem = "not the driver's run folder; take the node away, and the same command goes on from here"
+    assert output.splitlines()[-1] == f"error: {run} on node 127.0.0.1: {problem}"
+    assert not list(run.glob("trials/*/failed.json"))
+    assert len(list(run.glob("trials/*/state.safetensors"))) == 2
+    assert not (run / "lock.json").exists()
+
+
+def config(pretrain, train):
+    """Settings of a small sweep with so many epochs, whose state is saved after each."""
+    return {
+        "data": {"limit": 160},
+        "pretrain": {"epochs": pretrain, "batch_size": 32},
+        "train": {"epochs": train, "batch_size": 32, "validation": 0.2},
+        "runtime": {"device": "cpu", "save_seconds": 0},
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_trials_of_a_killed_worker_and_of_a_lost_node_go_on_from_their_last_saved_states(host, nodes, tmp_path):
     """The node that is lost has trained the base encoder, and holds a copy of its weights."""
     run = host.home / "run"
-    config = {
-        "data": {"limit": 160},
-        "train": {"epochs": EPOCHS, "batch_size": 32, "validation": 0.2},
-        "runtime": {"device": "cpu", "save_seconds": 0},
-    }
-    file = write_sweep(tmp_path / "sweep.yaml", run, {"loss.lambda2": [0.1, 0.5, 1.0]}, config=config)
-    driver = subprocess.Popen(
-        host.command(*COMMAND, "sweep", file, "--address", ADDRESS), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    axes = {"loss.lambda2": [0.1, 0.5, 1.0]}
+    file = write_sweep(tmp_path / "sweep.yaml", run, axes, config=config(pretrain=EPOCHS, train=EPOCHS))
+    driver = start_sweep(host, file)
     wait_for(lambda: any(run.glob("base/*/metrics.csv")) or driver.poll() is not None)
     lost, kept = sorted(nodes, key=lambda node: not trainers(node))
+    assert (len(trainers(lost)), len(trainers(kept))) == (1, 0), "one node trains the base encoder"
     wait_for(lambda: driver.poll() is not None or sum(len(rows) >= 5 for rows in under_way(run).values()) == 2)
     (worker,) = trainers(kept)
     worker.kill()
-    for process in psutil.Process(lost.pid).children(recursive=True):
-        process.send_signal(signal.SIGKILL)
+    kill(lost)
     time.sleep(0.2)
     before = under_way(run)
     assert len(before) == 2, "the kills were to come half-way"
-    output = driver.communicate()[0].decode()
+    output, _ = driver.communicate()
     assert driver.returncode == 0, output
     assert len(results(run)) == 3
     for name, rows in before.items():
