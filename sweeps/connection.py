@@ -1,6 +1,7 @@
 """The connection to Ray: a cluster's, or one of our own on this machine; and what its nodes can hold."""
 
 import logging
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,10 @@ from sweeps.spec import Resources
 
 @contextmanager
 def connected(address: str | None, log: Path) -> Iterator[None]:
-    """A connection to the cluster at `address`, or a Ray of our own; Ray's own messages go to the file `log`."""
+    """A connection to the cluster at `address`, or a Ray of our own; Ray's own messages go to the file `log`.
+
+    SIGTERM then interrupts as Ctrl-C does. For the main thread alone.
+    """
     warnings.filterwarnings("ignore", message="Zero-copy tensor serialization")  # what we share is never written
     log.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(log, delay=True)
@@ -31,10 +35,12 @@ def connected(address: str | None, log: Path) -> Iterator[None]:
     finally:
         starting.removeHandler(handler)
     running.addHandler(handler)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to end, as by Ctrl-C; Ray has its own
     try:
         yield
     finally:
         ray.shutdown()
+        signal.signal(signal.SIGTERM, before)
         running.removeHandler(handler)
         handler.close()
 

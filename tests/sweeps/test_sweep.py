@@ -175,14 +175,15 @@ def test_resources_no_node_has_are_refused_before_any_work(tmp_path):
     assert not (run / "trials").exists()
 
 
-def test_ctrl_c_stops_cleanly_and_says_how_to_go_on_and_ray_listens_on_loopback_alone(tmp_path):
+@pytest.mark.parametrize("ask", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on_and_ray_listens_on_loopback_alone(tmp_path, ask):
     run = tmp_path / "run"
     file = write_sweep(tmp_path / "sweep.yaml", run, {"seed": [0]}, config={"pretrain": {"epochs": 100000}})
     driver = start_mixem("sweep", file)
     wait_for(lambda: any(run.glob("base/*/metrics.csv")))
     below = psutil.Process(driver.pid).children(recursive=True)
     addresses = listened_at([psutil.Process(driver.pid), *below])
-    driver.send_signal(signal.SIGINT)
+    driver.send_signal(ask)
     output, _ = driver.communicate(timeout=180)
     assert driver.returncode == 130, output
     assert "the same command goes on" in output
