@@ -80,7 +80,10 @@ def check_space(plan: Plan, missing: list[str], datasets: dict[str, Dataset]) ->
 
 
 def space_needed(plan: Plan, missing: list[str], datasets: dict[str, Dataset]) -> int:
-    """Bytes that `missing` are going to fill: weights and embeddings of all, and the states of those under way."""
+    """Bytes that `missing` are going to fill: weights and embeddings of all, and the states of those under way.
+
+    Those may be all at a time where the nodes are still to come.
+    """
     jobs: list[tuple[Stage, Config]] = [("pretrain", config) for config in plan.missing_bases(missing).values()]
     jobs += [("train", plan.trials[name]) for name in missing]
     sizes = [_sizes(stage, config.model, config.data.channels) for stage, config in jobs]
@@ -90,7 +93,7 @@ def space_needed(plan: Plan, missing: list[str], datasets: dict[str, Dataset]) -
             images = len(dataset_of(datasets, config).pool("test"))
             total += images * 2 * (features + config.model.components + 2)  # 16 bits each, clusters and labels too
     states = STATE_COPIES * max(weights for weights, _ in sizes)
-    return total + min(len(jobs), max(1, slots(plan.spec.resources))) * states
+    return total + min(len(jobs), slots(plan.spec.resources) or len(jobs)) * states
 
 
 @cache

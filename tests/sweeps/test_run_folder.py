@@ -8,9 +8,15 @@ import time
 from pathlib import Path
 
 import pytest
+import ray
 
 from analysis import load_results
 from mixem.config_io import load_config
+from mixem.model import build
+from sweeps.images import load_datasets
+from sweeps.plan import Plan
+from sweeps.preflight import STATE_COPIES, space_needed
+from sweeps.spec import load_spec
 from tests.s3 import relay
 from tests.sweeps.launch import mixem, results, start_mixem, wait_for, write_sweep
 
@@ -155,3 +161,15 @@ def test_a_disk_too_small_for_the_sweep_is_refused_before_any_training(tmp_path)
         assert f"{disk}/run: 4 trials need about " in refused.stderr
         assert "MB are free" in refused.stderr
         assert not (disk / "run" / "base").exists()
+
+
+def test_the_space_of_states_is_that_of_all_trials_while_the_nodes_are_to_come(tmp_path):
+    """Five jobs at a time on any number of nodes, a base encoder and four trials; one on one core."""
+    plan = Plan.of(load_spec(write_sweep(tmp_path / "sweep.yaml", tmp_path / "run", AXES)))
+    datasets, needed = load_datasets(plan), []
+    for cores in (0, 1):
+        with ray.init(address="local", num_cpus=cores, include_dashboard=False, log_to_driver=False):
+            needed.append(space_needed(plan, list(plan.trials), datasets))
+    config = next(iter(plan.trials.values()))
+    weights = build("train", config.model, config.data.channels, seed=0).state_dict().values()
+    assert needed[0] - needed[1] == 4 * STATE_COPIES * sum(value.nbytes for value in weights)
