@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mixem.color import NO_OPERATION, apply_where, color_jitter, gaussian_blur, in_one_piece, rgb_to_grayscale
+from mixem import color
 from mixem.config import AugmentConfig, Config, DataConfig
 
 CROP_ATTEMPTS = 10
@@ -35,7 +35,7 @@ class AugmentParameters:
     """(N,) bool: mirror left and right."""
     order: Tensor
     """(N, R) int64: jitter operations of each image, first to last (`mixem.color.color_jitter`). R counts the
-    operations that are switched on; an image without jitter has NO_OPERATION throughout."""
+    operations that are switched on; an image without jitter has color.NO_OPERATION throughout."""
     factors: Tensor
     """(N, 4) float32: brightness, contrast, saturation and hue factors."""
     gray: Tensor | None
@@ -43,8 +43,8 @@ class AugmentParameters:
     sigma: Tensor | None
     """(N,) float32: standard deviation of the blur in pixels; 0: no blur."""
 
-    def __getitem__(self, images: slice) -> "AugmentParameters":
-        """The parameters of a slice of the images."""
+    def __getitem__(self, images: slice | Tensor) -> "AugmentParameters":
+        """The parameters of some of the images: a slice of them, or those with these numbers."""
         values: dict[str, Any] = {k: None if v is None else v[images] for k, v in vars(self).items()}
         return AugmentParameters(**values)
 
@@ -96,25 +96,27 @@ class SimCLRAugment:
     def apply(self, images: Tensor, parameters: AugmentParameters) -> Tensor:
         """The views of `images` that `parameters` describe; arguments and result as in `__call__`."""
         _check(images, self._data)
-        if in_one_piece(images):
+        if color.in_one_piece(images):
             return self._apply(images, parameters)
-        step = max(1, CPU_PIECE // (self._data.channels * self._data.image_size**2))
-        starts = range(0, max(1, len(images)), step)
-        pieces = [slice(start, start + step) for start in starts]
-        size = self._data.image_size
-        views = torch.empty(len(images), self._data.channels, size, size)
-        for piece in pieces:
-            views[piece] = self._apply(images[piece], parameters[piece])
-        return views
+        most = max(1, CPU_PIECE // (self._data.channels * self._data.image_size**2))
+        if self._strengths[color.HUE] == 0 or most < color.FEW:
+            return self._apply_in_pieces(images, parameters, most)
+        sorting = color.turns(parameters.order).argsort()  # hue then shifts slices, and blends leave them out
+        views = self._apply_in_pieces(images.index_select(0, sorting), parameters[sorting], most)
+        return views.index_select(0, sorting.argsort())
+
+    def _apply_in_pieces(self, images: Tensor, parameters: AugmentParameters, most: int) -> Tensor:
+        pieces = [slice(start, start + most) for start in range(0, max(1, len(images)), most)]
+        return torch.cat([self._apply(images[piece], parameters[piece]) for piece in pieces])
 
     def _apply(self, images: Tensor, parameters: AugmentParameters) -> Tensor:
         views = resized_crop(_to_float(images), parameters.boxes, parameters.flip, self._data.image_size)
-        views = color_jitter(views, parameters.order, parameters.factors)
+        views = color.color_jitter(views, parameters.order, parameters.factors)
         if parameters.gray is not None:
-            views = apply_where(parameters.gray, rgb_to_grayscale, views)
+            views = color.apply_where(parameters.gray, color.rgb_to_grayscale, views)
         if parameters.sigma is not None:
-            blur = partial(gaussian_blur, kernel_size=self._augment.blur_kernel)
-            views = apply_where(parameters.sigma > 0, blur, views, parameters.sigma)
+            blur = partial(color.gaussian_blur, kernel_size=self._augment.blur_kernel)
+            views = color.apply_where(parameters.sigma > 0, blur, views, parameters.sigma)
         return _standardise_(views, self._data)
 
 
@@ -153,7 +155,7 @@ def resized_crop(images: Tensor, boxes: Tensor, flip: Tensor | None, size: int) 
     across = centres if flip is None else torch.where(flip[:, None], size - centres, centres)
     y = _source(centres, top, box_height, size) * 2 / height - 1
     x = _source(across, left, box_width, size) * 2 / width - 1
-    grid = torch.stack([x[:, None, :].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], 3)
+    grid = torch.stack([x[:, None, :].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)]).movedim(0, 3)
     return functional.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
@@ -215,7 +217,7 @@ def _draw_jitter(n: int, strengths: tuple[float, ...], p: float, generator: torc
         if strength == 0:
             keys[:, operation].fill_(2)  # sorted behind the others, and cut off
     order = keys.argsort(1)[:, : sum(strength > 0 for strength in strengths)]
-    return order.masked_fill(~_chance(n, p, generator)[:, None], NO_OPERATION), factors
+    return order.masked_fill(~_chance(n, p, generator)[:, None], color.NO_OPERATION), factors
 
 
 def _uniform(shape: tuple[int, ...], limits: tuple[float, float], generator: torch.Generator) -> Tensor:

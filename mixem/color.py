@@ -16,13 +16,16 @@ BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 """The operations of ColorJitter, as torchvision numbers them."""
 NO_OPERATION = -1
 """Stands in the order of operations where an image takes none."""
+FEW = 8
+"""Fewer images than this are not worth sorting by `turns`."""
 
 
 def color_jitter(images: Tensor, order: Tensor, factors: Tensor) -> Tensor:
     """Brightness, contrast, saturation and hue of each image in that image's own order. May change `images`.
 
     Every round is one batched blend, in which each image's operation is a choice of coefficients, and a hue shift
-    of the images whose turn it is. On gray images saturation and hue do nothing.
+    of the images whose turn it is. On gray images saturation and hue do nothing. A CPU has least to do when the images
+    come in the order of `turns`.
 
     Args:
         images: (N, 1 or 3, H, W) float32 in [0, 1].
@@ -35,15 +38,35 @@ def color_jitter(images: Tensor, order: Tensor, factors: Tensor) -> Tensor:
     blends = (order >= BRIGHTNESS) & (order <= (SATURATION if colored else CONTRAST))
     scale = factors.gather(1, order.clamp(min=0)).masked_fill_(~blends, 1)
     to_mean, to_gray = (1 - scale) * (order == CONTRAST), (1 - scale) * (order == SATURATION)
-    for number, operation in enumerate(order.unbind(1)):
-        coefficients = (_per_image(values[:, number]) for values in (scale, to_mean, to_gray))
-        images = _blend(images, *coefficients)
+    touched = blends.clone()
+    touched[:, :1] = True  # the first round clamps every image: interpolated pixels may lie a little beyond 1
+    for number, part in enumerate(_spans(touched)):
+        _blend_(images[part], *(_per_image(values[part, number]) for values in (scale, to_mean, to_gray)))
         if colored:
-            images = apply_where(operation == HUE, adjust_hue, images, factors[:, HUE])
+            images = apply_where(order[:, number] == HUE, adjust_hue, images, factors[:, HUE])
     return images
 
 
-def _blend(images: Tensor, scale: Tensor, to_mean: Tensor, to_gray: Tensor) -> Tensor:
+def turns(order: Tensor) -> Tensor:
+    """A key (N,) to sort images by: the round in which hue has its turn; without jitter, behind the last."""
+    rounds = torch.arange(order.shape[1], device=order.device)
+    return ((order == HUE) * rounds + (order == NO_OPERATION)).sum(1)
+
+
+def _spans(masks: Tensor) -> list[slice]:
+    """For each column of `masks` (N, R), the images from its first to its last; without any, none.
+
+    All images where they are few, and where asking would be a wait (see `apply_where`).
+    """
+    images, columns = masks.shape
+    if in_one_piece(masks) or images < FEW:
+        return [slice(None)] * columns
+    start = masks.int().argmax(0)
+    stop = (masks * torch.arange(1, images + 1)[:, None]).amax(0)
+    return [slice(*span) for span in zip(start.tolist(), stop.tolist(), strict=True)]
+
+
+def _blend_(images: Tensor, scale: Tensor, to_mean: Tensor, to_gray: Tensor) -> None:
     """Blend in place with black (brightness), the mean gray (contrast) or the gray image (saturation).
 
     All three are factor * image + (1 - factor) * other; the coefficients are (N, 1, 1, 1), and (1, 0, 0) leaves an
@@ -51,9 +74,8 @@ def _blend(images: Tensor, scale: Tensor, to_mean: Tensor, to_gray: Tensor) -> T
     """
     gray = _luma(images)
     mean = gray.mean((1, 2, 3), keepdim=True).mul_(to_mean)
-    if images.shape[1] == 1:
-        return images.mul_(scale).add_(mean).clamp_(0, 1)
-    return images.mul_(scale).add_(gray.mul_(to_gray).add_(mean)).clamp_(0, 1)
+    other = mean if images.shape[1] == 1 else gray.mul_(to_gray).add_(mean)
+    images.mul_(scale).add_(other).clamp_(0, 1)
 
 
 def adjust_hue(images: Tensor, factor: Tensor) -> Tensor:
@@ -65,15 +87,11 @@ def adjust_hue(images: Tensor, factor: Tensor) -> Tensor:
     not_red, not_green = (high - red).sign_(), (high - green).sign_()
     # lerp with a weight of 0 or 1 chooses; on a CPU it takes a tenth of the time of torch.where
     difference = torch.lerp(green - blue, torch.lerp(blue - red, red - green, not_green), not_red)
-    sector = not_green.add_(1).mul_(not_red).mul_(2)
+    third = not_red.addcmul_(not_red, not_green)  # of the circle, by the highest channel: 0 red, 1 green, 2 blue
     tiny = torch.finfo(images.dtype).tiny  # gray pixels have no hue: any will do
-    hue = difference.div_(chroma.clamp(min=tiny)).add_(sector).div_(6).add_(factor[:, None, None])
+    hue = difference.div_(chroma.clamp(min=tiny)).add_(third, alpha=2).div_(6).add_(factor[:, None, None])
     sixths = hue.sub_(hue.floor()).mul_(6)
-    shares = (
-        (sixths - 3).abs_().sub_(1),
-        (sixths - 2).abs_().neg_().add_(2),
-        (sixths - 4).abs_().neg_().add_(2),
-    )
+    shares = (sixths - 3).abs_().sub_(1), 2 - (sixths - 2).abs_(), 2 - (sixths - 4).abs_()
     return torch.stack([share.clamp_(0, 1).mul_(chroma).add_(low) for share in shares], 1)
 
 
@@ -118,8 +136,9 @@ def _convolve(images: Tensor, kernels: Tensor, dim: int) -> Tensor:
 def apply_where(mask: Tensor, operation: Callable[..., Tensor], images: Tensor, *parameters: Tensor) -> Tensor:
     """`operation(images, *parameters)` for the images in `mask` (N,) bool; the others keep their bits.
 
-    A CPU computes those images only, and writes into `images`. A GPU computes all and picks: to know how many there
-    are it would have to wait; and so does compiled code, which needs fixed shapes.
+    A CPU computes those images only, and writes into `images`; where they lie side by side, it need not gather them. A
+    GPU computes all and picks: to know how many there are it would have to wait; and so does compiled code, which needs
+    fixed shapes.
     """
     apply = _apply_to_all if in_one_piece(images) else _apply_to_some
     return apply(mask, operation, images, *parameters)
@@ -132,7 +151,15 @@ def in_one_piece(images: Tensor) -> bool:
 
 def _apply_to_some(mask: Tensor, operation: Callable[..., Tensor], images: Tensor, *parameters: Tensor) -> Tensor:
     index = mask.nonzero()[:, 0]
-    return images.index_copy_(0, index, operation(images[index], *(values[index] for values in parameters)))
+    if not len(index):
+        return images
+    first, last = int(index[0]), int(index[-1])
+    if last - first + 1 == len(index):
+        part = slice(first, last + 1)
+        images[part] = operation(images[part], *(values[part] for values in parameters))
+        return images
+    some, *theirs = (values.index_select(0, index) for values in (images, *parameters))
+    return images.index_copy_(0, index, operation(some, *theirs))
 
 
 def _apply_to_all(mask: Tensor, operation: Callable[..., Tensor], images: Tensor, *parameters: Tensor) -> Tensor:
