@@ -2,12 +2,12 @@
 
 RandomResizedCrop, horizontal flip, ColorJitter, grayscale, Gaussian blur, normalisation: torchvision's pipeline and
 distributions, but one batched call with random parameters of its own for every image, drawn from an explicit
-generator. torchvision.transforms.v2 draws one set of parameters per batch, and its image-by-image pipeline keeps a
-CPU core busy for a small GPU. Images stay float32 from the crop on; torchvision on PIL images rounds to 8 bits
-between the operations.
+generator. torchvision's own draw one set of parameters per batch, or go image by image, which keeps many cores busy for
+a GPU. Images stay float32 from the crop on; torchvision on PIL images rounds to 8 bits between the operations.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from mixem import color
 from mixem.config import AugmentConfig, Config, DataConfig
+from mixem.runtime import to_device
 
 CROP_ATTEMPTS = 10
 """Boxes that RandomResizedCrop tries before it falls back to the centre."""
@@ -27,7 +28,7 @@ CPU_PIECE = 500_000
 
 @dataclass(frozen=True)
 class AugmentParameters:
-    """The random parameters of N images, on the images' device. None: the operation is switched off."""
+    """The random parameters of N images. None: the operation is switched off."""
 
     boxes: Tensor
     """(N, 4) int64: top, left, height, width of the crop in pixels."""
@@ -45,15 +46,22 @@ class AugmentParameters:
 
     def __getitem__(self, images: slice | Tensor) -> "AugmentParameters":
         """The parameters of some of the images: a slice of them, or those with these numbers."""
-        values: dict[str, Any] = {k: None if v is None else v[images] for k, v in vars(self).items()}
+        return self._each(lambda values: values[images])
+
+    def to(self, device: torch.device) -> "AugmentParameters":
+        """The same on another device, without a wait for it (`mixem.runtime.to_device`)."""
+        return self._each(lambda values: to_device(values, device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "AugmentParameters":
+        values: dict[str, Any] = {k: None if v is None else change(v) for k, v in vars(self).items()}
         return AugmentParameters(**values)
 
 
 class SimCLRAugment:
     """Random views of a batch of images: `SimCLRAugment(config)(images, generator)`.
 
-    Calling it draws parameters and applies them; `draw` and `apply` do one each. The same configuration, batch
-    shape, device and generator state give the same bits. Nothing waits for a GPU.
+    Calling it draws parameters and applies them; `draw` and `apply` do one each. The same configuration, batch shape,
+    device and generator state give the same bits. Nothing waits for a GPU.
 
     Args:
         config: `augment` says what is drawn, `data` the channels, the size of a view, mean and standard deviation.
@@ -69,7 +77,7 @@ class SimCLRAugment:
 
         Args:
             images: (N, C, H, W) uint8; H and W need not be the size of a view.
-            generator: on the images' device; its state moves on.
+            generator: on the CPU, to draw the same for every device; its state moves on.
 
         Returns:
             (N, C, S, S) float32, normalised, with S = data.image_size.
@@ -79,7 +87,7 @@ class SimCLRAugment:
         """
         _check(images, self._data)
         height, width = images.shape[2:]
-        return self.apply(images, self.draw(len(images), (height, width), generator))
+        return self.apply(images, self.draw(len(images), (height, width), generator).to(images.device))
 
     def draw(self, n: int, size: tuple[int, int], generator: torch.Generator) -> AugmentParameters:
         """Parameters for `n` images of `size` (height, width), on the generator's device."""
@@ -168,8 +176,7 @@ def _source(centres: Tensor, start: Tensor, length: Tensor, size: int) -> Tensor
 def _draw_boxes(n: int, size: tuple[int, int], augment: AugmentConfig, generator: torch.Generator) -> Tensor:
     """RandomResizedCrop's boxes, (n, 4) int64: the first of ten candidates that fits, else a central box."""
     image_height, image_width = size
-    shape = (n, CROP_ATTEMPTS)
-    low, high = augment.ratio
+    shape, (low, high) = (n, CROP_ATTEMPTS), augment.ratio
     area = image_height * image_width * _uniform(shape, augment.scale, generator)
     ratio = _uniform(shape, (math.log(low), math.log(high)), generator).exp_()
     heights, widths = (area / ratio).sqrt_().round_(), (area * ratio).sqrt_().round_()
@@ -189,8 +196,7 @@ def _draw_boxes(n: int, size: tuple[int, int], augment: AugmentConfig, generator
 
 def _central_box(size: tuple[int, int], ratio: tuple[float, float]) -> tuple[int, int, int, int]:
     """RandomResizedCrop's fall-back: the largest central box whose width / height is within `ratio`."""
-    height, width = size
-    low, high = ratio
+    (height, width), (low, high) = size, ratio
     box_height, box_width = size
     if width < low * height:
         box_height = round(width / low)

@@ -32,7 +32,7 @@ def label_free(training: Training) -> dict[str, float]:
 @torch.no_grad()
 def _augmented(training: Training, draw: int) -> Labels:
     """The dominant component (N,) of every validation image under one fixed draw of augmentations."""
-    random = generator(training.device, "validation", draw)
+    random = generator("validation", draw)
     training.model.eval()
     dominant = []
     for batch in torch.split(training.validation_images, training.config.validation.batch_size):

@@ -5,11 +5,13 @@ import hashlib
 import importlib.util
 import os
 import platform
+import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from mixem.config import RuntimeConfig
 from mixem.errors import ConfigError
@@ -36,13 +38,13 @@ def resolve_precision(runtime: RuntimeConfig, device: torch.device) -> Precision
 
 
 def resolve_compile(runtime: RuntimeConfig, device: torch.device) -> bool:
-    """Whether a training step is compiled: where asked for, or where `auto` finds a GPU and Triton for it.
+    """Whether a training step is compiled: where asked for, or where `auto` finds a GPU, Triton and its C compiler.
 
     On a CPU compiling takes most of a minute and gains less than a tenth (docs/performance.md).
     """
     if runtime.compile != "auto":
         return runtime.compile
-    return device.type == "cuda" and importlib.util.find_spec("triton") is not None
+    return device.type == "cuda" and importlib.util.find_spec("triton") is not None and _has_c_compiler()
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
@@ -60,9 +62,16 @@ def derive_seed(*parts: int | str) -> int:
     return int.from_bytes(digest[:8], "little") >> 1
 
 
-def generator(device: torch.device, *parts: int | str) -> torch.Generator:
-    """A generator on `device`, seeded by `derive_seed(*parts)`."""
-    return torch.Generator(device).manual_seed(derive_seed(*parts))
+def generator(*parts: int | str) -> torch.Generator:
+    """A generator seeded by `derive_seed(*parts)`. On the CPU: a GPU's would draw other numbers from the same seed."""
+    return torch.Generator().manual_seed(derive_seed(*parts))
+
+
+def to_device(drawn: Tensor, device: torch.device) -> Tensor:
+    """What was drawn on the CPU, on `device`. A copy to a GPU is from pinned memory, and nothing waits for it."""
+    if drawn.is_cpu and device.type == "cuda":
+        drawn = drawn.pin_memory()
+    return drawn.to(device, non_blocking=True)
 
 
 def set_threads(threads: int) -> int:
@@ -89,6 +98,11 @@ def hardware_name(device: torch.device) -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def _has_c_compiler() -> bool:
+    """Whether Triton finds a C compiler: the one that CC names, gcc or clang."""
+    return any(shutil.which(name) for name in (os.environ.get("CC", ""), "gcc", "clang"))
 
 
 def _cpu_flags() -> set[str]:

@@ -24,6 +24,7 @@ from mixem.runtime import (
     resolve_compile,
     resolve_device,
     resolve_precision,
+    to_device,
 )
 from mixem.step import BatchTerms, batch_terms, compiled_batch_terms, loss_settings
 
@@ -58,8 +59,9 @@ class Training:
     """One stage of one configuration: a model, its optimiser, and the epochs done so far.
 
     `run_epoch` trains the next epoch; `save` and `load` make it resumable. Batches, augmentations and initial
-    weights depend on the seed, the stage and the epoch alone, so on a CPU a resumed run equals an uninterrupted
-    one bit for bit, and trials that differ in their loss weights see the same batches.
+    weights depend on the seed, the stage and the epoch alone, and are drawn on the CPU: trials of one seed see the same
+    batches and views whatever their loss weights and device, and on a CPU a resumed run equals an uninterrupted one bit
+    for bit.
     """
 
     def __init__(self, stage: Stage, config: Config, split: StageSplit, base: dict[str, Tensor] | None = None) -> None:
@@ -112,9 +114,9 @@ class Training:
 
     def _train_epoch(self) -> dict[str, float]:
         self.model.train()
-        random = generator(self.device, self.config.seed, self.stage, "epoch", self.epochs_done)
+        random = generator(self.config.seed, self.stage, "epoch", self.epochs_done)
         batch = self.settings.batch_size
-        order = torch.randperm(len(self.images), generator=random, device=self.device)
+        order = to_device(torch.randperm(len(self.images), generator=random), self.device)
         sums: Tensor | None = None
         steps = len(order) // batch
         for step in range(steps):
@@ -130,7 +132,7 @@ class Training:
     def _terms(self, images: Tensor, random: torch.Generator) -> LossTerms:
         """The raw loss terms of one batch of uint8 images, seen in two random views."""
         height, width = images.shape[2:]
-        parameters = self.augment.draw(2 * len(images), (height, width), random)
+        parameters = self.augment.draw(2 * len(images), (height, width), random).to(self.device)
         twice = torch.cat((images, images))
         loss = loss_settings(self.config.loss)
         return self._batch_terms(self.stage, self.model, self.augment, twice, parameters, loss, self.precision)
@@ -149,7 +151,7 @@ class Training:
             batches = batches[:-1]  # a single image has no negatives
         sums = torch.zeros(len(LossTerms._fields), device=self.device)
         for draw in range(settings.draws):
-            random = generator(self.device, "validation", draw)
+            random = generator("validation", draw)
             for batch in batches:
                 sums += torch.stack(self._terms(batch, random)) * len(batch)
         return self._named(sums / (settings.draws * sum(map(len, batches))))

@@ -67,7 +67,7 @@ def compare(report: Report, name: str) -> None:
     images = torch.randint(0, 256, (BATCH, channels, size, size), dtype=torch.uint8)
     pictures = [v2.functional.to_pil_image(image) for image in images]
     on_device = images.to(report.device)
-    augment, generator = SimCLRAugment(config), torch.Generator(report.device)
+    augment, generator = SimCLRAugment(config), torch.Generator()
     on_pil, on_tensors = torchvision_pipeline(config, [v2.PILToTensor()]), torchvision_pipeline(config, [])
     cases: dict[str, Callable[[], object]] = {
         "ours": lambda: augment(on_device, generator),

@@ -61,7 +61,7 @@ def training_of(name: str, report: Report, precision: str, compiled: bool, batch
 def never_waits(report: Report) -> None:
     """A step raises nothing while every synchronisation with the GPU is an error."""
     training = training_of("cifar10", report, "bf16", False, 64)
-    random = generator(report.device, "waits")
+    random = generator("waits")
     full_step(training, training.images, random)
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -76,7 +76,7 @@ def same_curve(report: Report, batch: int) -> None:
     curves = {}
     for precision, compiled in (("fp32", False), ("fp32", True), ("bf16", True)):
         training = training_of("cifar10", report, precision, compiled, batch)
-        random = generator(report.device, "curve")
+        random = generator("curve")
         curve = [full_step(training, training.images, random) for _ in range(STEPS)]
         curves[f"{precision}, {'compiled' if compiled else 'eager'}"] = torch.stack(curve).cpu()
     first, *others = curves.items()
@@ -100,7 +100,7 @@ def speed(report: Report, name: str, encoder: str, batch: int, limit: float) -> 
     seconds = compare(report, name, encoder, batch)
     eager = training_of(name, report, "bf16", False, batch)
     with FlopCounterMode(display=False) as counter:
-        full_step(eager, eager.images, generator(report.device, "count"))
+        full_step(eager, eager.images, generator("count"))
     achieved = counter.get_total_flops() / seconds["full step"]
     gigabytes = torch.cuda.max_memory_allocated() / 1e9 if report.device.type == "cuda" else float("nan")
     share, ratio = achieved / limit, seconds["full step"] / seconds["bare step"]

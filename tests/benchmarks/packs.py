@@ -36,7 +36,7 @@ class Pack:
         images = torch.randint(0, 256, (BATCH, data.channels, data.image_size, data.image_size), dtype=torch.uint8)
         self.images = torch.cat((images, images)).to(DEVICE)
         self.augment = SimCLRAugment(self.config)
-        self.random = generator(DEVICE, "benchmark")
+        self.random = generator("benchmark")
         self.weights = WeightTensors.of(self.config.loss, DEVICE)
         self.models = [build("train", self.config.model, data.channels, seed).to(DEVICE) for seed in range(trials)]
         self.optimizers = [torch.optim.Adam(model.parameters(), lr=1e-3, fused=True) for model in self.models]
@@ -46,7 +46,7 @@ class Pack:
         torch.set_num_threads(threads)
         for _ in range(STEPS):
             for trial, model in enumerate(self.models):
-                parameters = self.augment.draw(2 * BATCH, self.images.shape[2:], self.random)
+                parameters = self.augment.draw(2 * BATCH, self.images.shape[2:], self.random).to(DEVICE)
                 loss = loss_settings(self.config.loss)
                 self.learn(trial, batch_terms("train", model, self.augment, self.images, parameters, loss, PRECISION))
 

@@ -69,7 +69,7 @@ def compare(report: Report, name: str, encoder: str, batch: int) -> dict[str, fl
     training = stage_2(config, pixels)
     views = torch.randn(2 * batch, *pixels.shape[1:], device=training.device)
     views = views.to(memory_format=torch.channels_last)
-    random = generator(training.device, "benchmark")
+    random = generator("benchmark")
     images = training.images[:batch]
     cases: dict[str, Callable[[], object]] = {
         "bare step": lambda: bare_step(training, views),

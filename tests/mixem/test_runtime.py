@@ -11,9 +11,11 @@ from mixem.runtime import (
     generator,
     hardware_name,
     keep_freed_memory,
+    resolve_compile,
     resolve_device,
     resolve_precision,
     set_threads,
+    to_device,
 )
 
 CPU = torch.device("cpu")
@@ -36,10 +38,42 @@ def test_seeds_are_63_bits_and_differ_by_every_part():
 
 def test_generators_are_seeded_by_their_purpose():
     torch.manual_seed(0)
-    first = torch.rand(4, generator=generator(CPU, 0, "train"))
+    first = torch.rand(4, generator=generator(0, "train"))
     torch.manual_seed(1)
-    assert torch.equal(torch.rand(4, generator=generator(CPU, 0, "train")), first)
-    assert not torch.equal(torch.rand(4, generator=generator(CPU, 1, "train")), first)
+    assert torch.equal(torch.rand(4, generator=generator(0, "train")), first)
+    assert not torch.equal(torch.rand(4, generator=generator(1, "train")), first)
+
+
+def test_generators_are_on_the_cpu_and_their_numbers_go_to_any_device():
+    assert generator(0).device == CPU
+    drawn = torch.rand(3, generator=generator(0))
+    assert to_device(drawn, CPU) is drawn
+    assert to_device(drawn, torch.device("meta")).device.type == "meta"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_copies_to_a_gpu_wait_for_nothing():
+    drawn, gpu = torch.rand(3, generator=generator(0)), torch.device("cuda")
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        copy = to_device(drawn, gpu)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.equal(copy.cpu(), drawn)
+    assert to_device(copy, gpu) is copy
+
+
+@pytest.mark.parametrize("compilers", [{"gcc"}, {"clang"}, {"/opt/cc"}, set(), {"tcc"}])
+def test_a_gpus_step_is_compiled_where_triton_has_a_c_compiler(monkeypatch, compilers):
+    gpu = torch.device("cuda")
+    monkeypatch.setenv("CC", "/opt/cc")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setattr("shutil.which", lambda name: name if name in compilers else None)
+    assert resolve_compile(RuntimeConfig(), gpu) == bool(compilers - {"tcc"})
+    assert resolve_compile(RuntimeConfig(compile=True), gpu)
+    assert not resolve_compile(RuntimeConfig(), CPU)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert not resolve_compile(RuntimeConfig(), gpu)
 
 
 def test_devices():

@@ -10,6 +10,7 @@ from mixem.datasets import split_stage
 from mixem.errors import CheckpointError, DivergenceError
 from mixem.losses import LossTerms
 from mixem.model import build
+from mixem.runtime import generator
 from mixem.training import EpochRecord, Training, learning_rate
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -198,6 +199,33 @@ def test_trials_see_the_same_batches(start):
         assert run(start("train", *still, *lambdas)) == rows
     assert run(start("train", *still, "seed=1"))[0] != rows[0]
     assert rows[0]["train_contrastive"] != rows[1]["train_contrastive"]
+
+
+@pytest.mark.parametrize("where", ["meta", "cuda"])
+def test_devices_see_the_same_batches_and_views(start, where, monkeypatch):
+    """What a step is given on another device, drawn on the CPU; on the meta device its shapes alone."""
+    if where == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    seen = {"cpu": [], where: []}
+    for name, steps in seen.items():
+        training = start("train", "runtime.device=cpu")
+        training.device = torch.device(name)
+        training.images = training.images.to(name)
+
+        def look(stage, model, augment, images, parameters, *rest, steps=steps):
+            steps.append((images, *vars(parameters).values()))
+            raise StopIteration
+
+        monkeypatch.setattr(training, "_batch_terms", look)
+        with pytest.raises(StopIteration):
+            training._train_epoch()
+        with pytest.raises(StopIteration):
+            training._terms(training.images[:8], generator("validation", 0))
+    for on_cpu, other in zip(*seen.values(), strict=True):
+        for expected, found in zip(on_cpu, other, strict=True):
+            assert found.device.type == where
+            assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+            assert where == "meta" or torch.equal(found.cpu(), expected)
 
 
 def test_a_base_encoder_depends_on_nothing_of_stage_2(start):
