@@ -15,7 +15,7 @@ from tests.sweeps.host import lacking, private_host
 from tests.sweeps.launch import COMMAND, results, wait_for, write_sweep
 
 ADDRESS = "127.0.0.1:6379"
-EPOCHS = 100
+EPOCHS = 60
 NODE = """
 for place in {places}; do mount -t tmpfs none {shared}/$place; done
 mount --bind {shared}/fixed {shared}/fixed
@@ -153,7 +153,7 @@ def test_trials_of_a_killed_worker_and_of_a_lost_node_go_on_from_their_last_save
     """The node that is lost has trained the base encoder, and holds a copy of its weights."""
     run = host.home / "run"
     axes = {"loss.lambda2": [0.1, 0.5, 1.0]}
-    file = write_sweep(tmp_path / "sweep.yaml", run, axes, config=config(pretrain=EPOCHS, train=EPOCHS))
+    file = write_sweep(tmp_path / "sweep.yaml", run, axes, config=config(pretrain=20, train=EPOCHS))
     driver = start_sweep(host, file)
     wait_for(lambda: any(run.glob("base/*/metrics.csv")) or driver.poll() is not None)
     lost, kept = sorted(nodes, key=lambda node: not trainers(node))
