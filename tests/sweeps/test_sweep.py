@@ -76,8 +76,38 @@ def test_a_sweep_killed_at_random_moments_repeats_and_loses_nothing_and_ends_lik
     uninterrupted = mixem("sweep", file, "--run", whole)
     assert uninterrupted.returncode == 0
     assert "tiny: 8 done, 0 running, 0 failed, 0 waiting" in uninterrupted.stdout
+    assert_alike(run, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_ten_kills_at_moments_drawn_evenly_change_nothing(tmp_path):
+    axes = {"loss.lambda2": [0.1, 0.5], "loss.lambda4": [0.0, 0.1], "seed": [0, 1, 2]}
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    file = write_sweep(tmp_path / "sweep.yaml", run, axes)
+    command = ("sweep", file, "--set", "train.epochs=20", "--set", "runtime.save_seconds=0")
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    moments, before = random.Random(seed), {}
+    for _ in range(10):
+        driver = start_mixem(*command)
+        time.sleep(moments.uniform(0, 12))
+        driver.kill()
+        driver.communicate()
+        after = written(run)
+        assert before.items() <= after.items(), "a finished trial was run again"
+        before = after
+    for last in (mixem(*command), mixem(*command, "--run", whole)):
+        assert last.returncode == 0, last.stdout + last.stderr
+    assert before.items() <= written(run).items(), "a finished trial was run again"
+    assert len(results(run)) == 12
+    assert_alike(run, whole)
+
+
+def assert_alike(run, whole):
+    """Common random numbers: a trial is the same on any worker, resumed or not."""
     pd.testing.assert_frame_equal(measured(run), measured(whole), check_exact=True)
-    for name, record in results(run).items():  # common random numbers: the same trial on another worker, resumed or not
+    for name, record in results(run).items():
         rows = [pd.read_csv(folder / "metrics.csv") for folder in (record.parent, whole / "trials" / name)]
         pd.testing.assert_frame_equal(*(table.drop(columns="seconds") for table in rows), check_exact=True)
     compared = mixem("compare", run, whole)
