@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from mixem.config import Config, LossWeights
 from mixem.config_io import digest
 from mixem.errors import CheckpointError, ConfigError, MixemError
+from mixem.files import is_local
 from mixem.records import is_failed, is_finished, is_stopped, read_record, read_stopped, write_config
 from sweeps.axes import Point, random_points
 from sweeps.spec import SweepSpec
@@ -61,6 +62,7 @@ def recorded(folder: Path, judge: LossWeights) -> Outcome | None:
 
 def known_trials(spec: SweepSpec, run: Path) -> dict[str, Config]:
     """The trials of all points that the study in `run` holds; without one, of those that it will begin with."""
+    _check_place(run)
     study = _open(spec, run) if (run / "study.db").exists() else None
     trials: dict[str, Config] = {}
     for frozen in _proposals(study) if study else ():
@@ -70,10 +72,13 @@ def known_trials(spec: SweepSpec, run: Path) -> dict[str, Config]:
     return trials or spec.trials()
 
 
+def _check_place(run: Path) -> None:
+    if not is_local(run):
+        raise ConfigError(f"search: optuna keeps its study in a file, which {run} cannot hold; use a local run folder")
+
+
 def _open(spec: SweepSpec, run: Path, create: bool = False) -> optuna.Study | None:
     """The study of what the spec searches and how it judges; another in either is another study in the same file."""
-    if "://" in str(run):
-        raise ConfigError(f"search: optuna keeps its study in a file, which {run} cannot hold; use a local run folder")
     about = {"first": next(iter(spec.trials())), **spec.model_dump(mode="json", include={"axes", "search_seed"})}
     assert spec.judge is not None
     about["judge"] = spec.judge.model_dump()

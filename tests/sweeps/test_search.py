@@ -236,6 +236,15 @@ def test_bad_searches_are_one_line_with_key_value_and_what_is_allowed(tmp_path, 
     assert all(word in message for word in words), message
 
 
+def test_a_study_in_an_object_storage_is_refused_before_anything_is_asked_of_it(tmp_path):
+    file = write_sweep(tmp_path / "s.yaml", tmp_path, AXES, search="optuna", samples=6)
+    for more in ((), ("--dry-run",)):
+        refused = mixem("sweep", file, "--run", "s3://bucket/run", *more)
+        assert refused.returncode == 2, refused.stdout
+        assert refused.stderr.startswith("error: search: optuna keeps its study in a file, which s3://bucket/run")
+        assert refused.stderr.count("\n") == 1
+
+
 def test_random_points_run_with_every_seed_and_grow(tmp_path):
     few = list(spec(search="random", samples=3).trials().values())
     assert [config.seed for config in few] == [0, 1] * 3
@@ -283,3 +292,21 @@ def test_a_killed_search_goes_on_without_repeating_and_ends_with_its_samples(tmp
     third = mixem("sweep", file)
     assert third.returncode == 0, third.stderr
     assert "8 trials: 8 finished" in mixem("sweep", file, "--dry-run").stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_search_with_early_stopping_tells_the_study_how_each_trial_ended(tmp_path):
+    run = tmp_path / "run"
+    axes = {"loss.lambda2": {"low": 0.0, "high": 1.0}, "loss.lambda4": {"low": 0.0, "high": 1.0}}
+    early = {"scheduler": "asha", "stopping": {"grace_period": 1, "reduction_factor": 2}}
+    file = write_sweep(tmp_path / "s.yaml", run, axes, search="optuna", samples=8, **early)
+    ended = mixem("sweep", file, "--set", "train.epochs=4")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    stopped = list(run.glob("trials/*/stopped.json"))
+    assert len(stopped) + len(results(run)) == 8
+    storage = f"sqlite:///{run}/study.db"
+    told = optuna.load_study(study_name=optuna.get_all_study_names(storage)[0], storage=storage).trials
+    for state, records in (("PRUNED", stopped), ("COMPLETE", results(run).values())):
+        values = [LossWeights().total(json.loads(path.read_text())["validation"]) for path in records]
+        assert sorted(trial.value for trial in told if trial.state.name == state) == pytest.approx(sorted(values))
