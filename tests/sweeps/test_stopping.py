@@ -81,18 +81,42 @@ def test_terms_that_were_not_measured_are_left_out():
     assert validation_terms(row) == {"pull": 0.0}
 
 
+UNEQUAL = {"train.learning_rate": [1e-3, 1e-9], "loss.lambda4": [0.0, 0.1, 0.2, 0.3]}
+"""Half of the trials learn nothing, and are behind after one epoch."""
+STOPPING = {"stopping": {"grace_period": 1, "reduction_factor": 2}}
+LONGER = ("--set", "train.epochs=4")
+
+
+def learn_first(file) -> None:
+    """Run the trials that learn, to their end: of the others the first can but be stopped, in whatever order."""
+    learned = mixem("sweep", file, *LONGER, "--set", "scheduler=none", "--set", "train.learning_rate=1e-3")
+    assert learned.returncode == 0, learned.stdout + learned.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_median_rule_stops_trials(tmp_path):
+    run = tmp_path / "run"
+    file = write_sweep(tmp_path / "s.yaml", run, UNEQUAL, scheduler="median", **STOPPING)
+    learn_first(file)
+    ended = mixem("sweep", file, *LONGER)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    reasons = [json.loads(path.read_text())["reason"] for path in run.glob("trials/*/stopped.json")]
+    assert 1 <= len(reasons) <= 4
+    assert len(reasons) + len(results(run)) == 8
+    assert all(reason.startswith("stopped by median at epoch ") for reason in reasons)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_asha_stops_trials_and_they_are_shown_as_stopped_everywhere(tmp_path):
     run = tmp_path / "run"
-    axes = {"loss.lambda2": {"low": 0.0, "high": 1.0}, "loss.lambda4": [0.0, 0.1]}
-    stopping = {"scheduler": "asha", "stopping": {"grace_period": 1, "reduction_factor": 2}}
-    file = write_sweep(tmp_path / "s.yaml", run, axes, search="random", samples=8, **stopping)
-    longer = ("--set", "train.epochs=4")
-    first = mixem("sweep", file, *longer)
+    file = write_sweep(tmp_path / "s.yaml", run, UNEQUAL, scheduler="asha", **STOPPING)
+    learn_first(file)
+    first = mixem("sweep", file, *LONGER)
     assert first.returncode == 0, first.stdout + first.stderr
     stopped = {path.parent.name: json.loads(path.read_text()) for path in run.glob("trials/*/stopped.json")}
-    assert 1 <= len(stopped) < 8
+    assert 1 <= len(stopped) <= 4
     assert len(stopped) + len(results(run)) == 8
     assert f"{len(stopped)} stopped, 0 waiting" in first.stdout
     for name, record in stopped.items():
@@ -109,11 +133,11 @@ def test_asha_stops_trials_and_they_are_shown_as_stopped_everywhere(tmp_path):
     assert f"{len(stopped)} stopped early" in page
     assert all(record["reason"] in page for record in stopped.values())
 
-    again = mixem("sweep", file, *longer, "--retry-failed")
+    again = mixem("sweep", file, *LONGER, "--retry-failed")
     assert again.returncode == 0, again.stderr
     assert {path.parent.name for path in run.glob("trials/*/stopped.json")} == set(stopped)
 
-    whole = mixem("sweep", file, *longer, "--set", "scheduler=none")
+    whole = mixem("sweep", file, *LONGER, "--set", "scheduler=none")
     assert whole.returncode == 0, whole.stdout + whole.stderr
     assert len(results(run)) == 8
     assert not list(run.glob("trials/*/stopped.json"))
