@@ -3,6 +3,7 @@
 Needs the package lightly. The terms as loops serve the benchmark of the losses too, and need nothing.
 """
 
+import time
 from collections.abc import Iterator
 
 import torch
@@ -89,7 +90,10 @@ class Pictures(Dataset[list[Tensor]]):
 
 
 class Peer:
-    """An epoch of plain training steps over uint8 images (N, C, H, W), in float32 or under bf16 autocast."""
+    """Epochs of plain training steps over uint8 images (N, C, H, W), in float32 or under bf16 autocast.
+
+    The loader's processes hand their batches over in shared memory: in a container that takes a large `--shm-size`.
+    """
 
     def __init__(self, images: Tensor, config: Config, device: torch.device, workers: int, bf16: bool) -> None:
         from lightly.loss import NTXentLoss
@@ -109,9 +113,16 @@ class Peer:
         self.contrast = NTXentLoss(temperature=config.loss.temperature)
 
     def epoch(self) -> float:
-        """Train on every batch once; returns the mean loss."""
-        losses = [self.step(views) for views in self._batches()]
-        return sum(losses) / len(losses)
+        """Train on every batch once; returns the seconds of a step.
+
+        The clock starts behind the first batch, for which the loader has to start anew; what the other processes have
+        loaded by then is a gift.
+        """
+        batches = self._batches()
+        self.step(next(batches))
+        start = time.perf_counter()
+        losses = [self.step(views) for views in batches]  # each waits for its loss
+        return (time.perf_counter() - start) / len(losses)
 
     def _batches(self) -> Iterator[list[Tensor]]:
         for views in self.loader:

@@ -3,7 +3,8 @@
 Run by hand: python tests/benchmarks/step.py [--threads N] [--device DEVICE] [--out DIR]
 
 The bare step is the limit: forward, backward and Adam of the same encoder on random tensors that lie ready, at the same
-precision. The peer is tests/benchmarks/peer.py; it is left out where lightly is not installed.
+precision, compiled where the full step is. The peer is tests/benchmarks/peer.py; it is left out where lightly is not
+installed.
 """
 
 import importlib.util
@@ -11,21 +12,21 @@ import os
 from collections.abc import Callable
 
 import torch
-from measure import Report
+from measure import Report, stopwatch
 from peer import Peer
-from torch import Tensor
+from torch import Tensor, nn
 
 from mixem.config import Config
 from mixem.config_io import override, preset_values, validate
 from mixem.datasets import ImageSet, StageSplit
 from mixem.model import build
-from mixem.runtime import autocast, generator
+from mixem.runtime import autocast, generator, resolve_compile
 from mixem.training import Training
 
 CPU_CASES = (("fashion_mnist", "resnet_small", 128), ("cifar10", "resnet_small", 128), ("cifar10", "resnet18", 128))
 GPU_CASES = (("cifar10", "resnet18", 512), ("stl10", "resnet18", 512))
-PEER_STEPS = 4
-"""Steps of the peer between two looks at the clock."""
+PEER_BATCHES = 8
+"""Batches in an epoch of the peer for each of its loader processes, so that all of them have work."""
 
 
 def stage_2(config: Config, images: Tensor) -> Training:
@@ -42,8 +43,7 @@ def random_images(config: Config, number: int) -> Tensor:
     return torch.randint(0, 256, (number, data.channels, data.image_size, data.image_size), dtype=torch.uint8)
 
 
-def bare_step(training: Training, views: Tensor) -> None:
-    encoder = training.model.get_submodule("encoder")
+def bare_step(training: Training, encoder: nn.Module, views: Tensor) -> None:
     with autocast(training.device, training.precision):
         features = encoder(views)
     features.float().square().mean().backward()
@@ -65,29 +65,37 @@ def compare(report: Report, name: str, encoder: str, batch: int) -> dict[str, fl
     sizes = [f"model.encoder={encoder}", f"train.batch_size={batch}", f"runtime.device={report.device.type}"]
     config = validate(Config, override(preset_values(name), sizes))
     data = config.data
-    pixels = random_images(config, PEER_STEPS * batch)
-    training = stage_2(config, pixels)
-    views = torch.randn(2 * batch, *pixels.shape[1:], device=training.device)
+    training = stage_2(config, random_images(config, batch))
+    compiled = resolve_compile(config.runtime, training.device)
+    bare: nn.Module = training.model.get_submodule("encoder")
+    if compiled:
+        bare = torch.compile(bare, dynamic=False)
+    images, random = training.images, generator("benchmark")
+    views = torch.randn(2 * batch, *images.shape[1:], device=training.device)
     views = views.to(memory_format=torch.channels_last)
-    random = generator("benchmark")
-    images = training.images[:batch]
     cases: dict[str, Callable[[], object]] = {
-        "bare step": lambda: bare_step(training, views),
+        "bare step": lambda: bare_step(training, bare, views),
         "full step": lambda: full_step(training, images, random),
         "of it: augmentation, uncompiled": lambda: training.augment(torch.cat((images, images)), random),
     }
-    where = f"{encoder}, {name} {data.channels}x{data.image_size}x{data.image_size}, {2 * batch} views"
-    medians = report.compare(f"stage-2 step, {where}, {training.precision}", cases)
+    how = f"{training.precision}, both steps {'compiled' if compiled else 'uncompiled'}"
+    where = f"{encoder}, {name} {data.channels}x{data.image_size}x{data.image_size}, {2 * batch} views, {how}"
+    medians = report.compare(f"stage-2 step, {where}", cases)
     if importlib.util.find_spec("lightly"):
-        workers = min(16, len(os.sched_getaffinity(0)))
-        peers = {bf16: Peer(pixels, config, training.device, workers, bf16) for bf16 in (False, True)}
-        steps = {
-            "full step": lambda: [full_step(training, images, random) for _ in range(PEER_STEPS)],
-            "peer, fp32": peers[False].epoch,
-            "peer, bf16 autocast": peers[True].epoch,
-        }
-        report.compare(f"end to end, {where}, {workers} loader processes", steps, per_call=PEER_STEPS)
+        compare_peer(report, training, where)
     return medians
+
+
+def compare_peer(report: Report, training: Training, where: str) -> None:
+    """Time whole steps against the peer's, from its images to the updated weights."""
+    config, images, random = training.config, training.images, generator("benchmark")
+    workers = min(16, len(os.sched_getaffinity(0)))
+    steps = PEER_BATCHES * workers
+    pixels = random_images(config, steps * len(images))
+    peers = {bf16: Peer(pixels, config, training.device, workers, bf16) for bf16 in (False, True)}
+    ours = stopwatch(lambda: [full_step(training, images, random) for _ in range(steps)], per_call=steps)
+    cases = {"full step": ours, "peer, fp32": peers[False].epoch, "peer, bf16 autocast": peers[True].epoch}
+    report.compare_timed(f"end to end, {where}, {workers} loader processes, {steps} batches", cases)
 
 
 def main(report: Report) -> None:
