@@ -132,7 +132,9 @@ def _keep(lock: Path, mine: dict[str, Any], over: threading.Event, beat: float) 
         try:
             if (other := _read(lock)) and other.get("token") != mine["token"]:
                 logger.error("%s: taken over by %s; stopping", lock, _owner(other))
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # as in a shell's background job
+                ask = signal.SIGTERM if ignored else signal.SIGINT
+                signal.pthread_kill(threading.main_thread().ident or 0, ask)
                 return
             write_json(lock, {**mine, "heartbeat": time.time()})
         except Exception as error:  # the storage is away or full; the next beat tries again
