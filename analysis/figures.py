@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from joblib import Parallel, delayed
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from analysis.audit import Audit
 from analysis.component_plots import draw_class, draw_confusion, draw_gallery, draw_projection
-from analysis.components import Components, class_rows, confusion, gallery, load_components, projection
+from analysis.components import Components, Projection, class_rows, confusion, gallery, load_components, projection
 from analysis.effect_plots import NAMES, draw_audit, draw_interactions, draw_marginals
 from analysis.effects import interactions, marginals
 from analysis.heatmap_plots import draw_heatmap
@@ -76,17 +77,19 @@ def write_pictures(
             missing = "" if len(trial.images) else "The trial kept no example images, so none are shown."
         except CheckpointError:
             missing = "The picked trial's embedding cannot be read, so what its components hold is not shown."
+    # begins now, in a process of its own, and takes about as long as all the drawing
+    projected = Parallel(n_jobs=2, return_as="generator")([delayed(projection)(trial)] if trial else [])
     inline = {}
     axes = None if spec.search == "grid" and results[LAMBDAS[1]].nunique() <= MOST_PANELS else spec.axes
-    for name, figure in _drawings(results, axes, selection, audits, trial):
-        write_figure(folder, name, figure)
-        inline[name] = inline_svg(read_text(folder / f"{name}.svg"), name)
     classes = []
     if trial and len(trial.images):
         write_figure(folder, "gallery", draw_gallery(gallery(trial)))
         for number, found in enumerate(class_rows(trial)):
             write_figure(folder, f"class-{number}", draw_class(found))
             classes.append((found.name, f"class-{number}"))
+    for name, figure in _drawings(results, axes, selection, audits, trial, projected):
+        write_figure(folder, name, figure)
+        inline[name] = inline_svg(read_text(folder / f"{name}.svg"), name)
     return Pictures(inline, axes is None, tuple(classes), bool(trial and len(trial.images)), missing)
 
 
@@ -96,8 +99,9 @@ def _drawings(
     selection: Selection | None,
     audits: Sequence[Audit],
     trial: Components | None,
+    projected: Iterator[Projection],
 ) -> Iterator[tuple[str, Figure]]:
-    """`axes`: of a sweep that no heatmap shows."""
+    """`axes`: of a sweep that no heatmap shows; `projected`: the trial's projection, once it is there."""
     values: tuple[Value, ...] = ("accuracy", "criterion")
     for value in values:
         if selection is not None and math.isfinite(_worth(results, value, selection)):
@@ -111,10 +115,10 @@ def _drawings(
         yield "interactions", draw_interactions(pairs)
     if audits and audits[0].n > 1:
         yield "audit", draw_audit(audits)
-    if trial:
-        if found := confusion(trial):
-            yield "confusion", draw_confusion(found)
-        yield "projection", draw_projection(projection(trial))
+    if trial and (found := confusion(trial)):
+        yield "confusion", draw_confusion(found)
+    for points in projected:
+        yield "projection", draw_projection(points)
 
 
 def _worth(results: pd.DataFrame, value: Value, selection: Selection) -> float:

@@ -124,12 +124,12 @@ def report(run: RunFolder, overrides: Overrides = None) -> None:
 
     With --set criterion=… the report is by another criterion, and the best configuration stays.
     """
+    from analysis.answer import write_answer
     from analysis.claims import claims
     from analysis.results import load_results, load_spec
-    from sweeps.launch import renew_report
 
     spec, results = load_spec(_existing(run), overrides or ()), load_results(run)
-    page = renew_report(run, results, overrides or ())
+    page = write_answer(run, results, overrides or ()).report
     for claim in claims(results, spec.criterion, spec.reference):
         print(claim.line)
     print(page)

@@ -20,7 +20,6 @@ from analysis.results import load_results
 from mixem.config_io import read_yaml
 from mixem.errors import ConfigError, MixemError
 from mixem.files import is_local, read_bytes, write_bytes
-from sweeps.launch import renew_report
 from sweeps.plan import Plan
 from sweeps.spec import load_spec, spec_hash
 
@@ -118,8 +117,10 @@ class Cluster:
 def _copy(run: Path, out: Path) -> None:
     """From an object storage, which needs no cluster."""
     if (run / "spec.yaml").exists():
+        from analysis.answer import write_answer
+
         try:
-            renew_report(run, load_results(run))
+            write_answer(run, load_results(run))
         except (MixemError, OSError) as error:
             logger.warning("%s: %s (%s)", run, OLDER, error)
     for name in FETCHED:

@@ -2,18 +2,12 @@
 
 import os
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 
 from mixem.errors import MixemError
 from sweeps.plan import Plan
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def run_sweep(plan: Plan, address: str | None, dry_run: bool, retry_failed: bool) -> None:
@@ -46,26 +40,3 @@ def run_sweep(plan: Plan, address: str | None, dry_run: bool, retry_failed: bool
             f"{len(failed)} of {len(plan.trials)} trials failed; {plan.run}/report/index.html says why, "
             "--retry-failed runs them again"
         )
-
-
-def renew_report(run: Path, results: "pd.DataFrame", overrides: Sequence[str] = ()) -> Path:
-    """Write a run's tables and report again, as far as it got, and its best configuration; returns the report.
-
-    `results`: the run's table. With `overrides` the report is by another criterion, and the best configuration stays.
-    Raises as `write_report` and `write_best`, but where nothing can be picked yet.
-    """
-    from analysis.export import write_best
-    from analysis.report import write_report
-    from analysis.results import load_spec
-    from analysis.selection import select
-
-    page = write_report(run, overrides, results)
-    if overrides:
-        return page
-    spec = load_spec(run)
-    try:
-        select(results, spec.criterion, spec.reference)
-    except MixemError:  # nothing can be picked yet
-        return page
-    write_best(run, results)
-    return page

@@ -8,11 +8,9 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from analysis.export import write_best
-from analysis.report import plain, write_report
+from analysis.answer import write_answer
+from analysis.report import plain
 from analysis.results import METHODS, load_results, load_spec, trained_on
-from analysis.selection import select
-from mixem.errors import MixemError
 from mixem.files import each, read_text
 from mixem.records import is_failed, is_finished
 
@@ -27,17 +25,15 @@ def print_summary(run: Path, console: Console) -> None:
     def say(text: str, style: str | None = None) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=True, style=style)
 
-    results, spec = load_results(run), load_spec(run)
-    report = write_report(run, results=results)
-    try:
-        selection = select(results, spec.criterion, spec.reference)
-    except MixemError as error:
-        say(f"{error}\nreport: {report}")
+    results = load_results(run)
+    answer = write_answer(run, results)
+    selection, best = answer.selection, answer.best
+    if selection is None or best is None:
+        say(f"{answer.none_yet}\nreport: {answer.report}")
         return
-    best = write_best(run, results)
     picked = results[results["trial"].isin(selection.trials)]
     point = ", ".join(f"{key} = {plain(value)}" for key, value in selection.settings.items())
-    say(f"picked by {spec.criterion} validation loss: {point}", style="bold")
+    say(f"picked by {load_spec(run).criterion} validation loss: {point}", style="bold")
     table = Table()
     table.add_column(f"test split; trained on {trained_on(picked)}")
     columns = SCORES if picked["scores.mixem.acc"].notna().any() else UNLABELLED
@@ -49,7 +45,7 @@ def print_summary(run: Path, console: Console) -> None:
     for name, warnings in picked[["trial", "warnings"]].to_numpy():
         for warning in warnings or ():
             say(f"warning: {name}: {warning}")
-    for name, path in (("report", report), ("best configuration", best.config), ("its weights", best.weights)):
+    for name, path in (("report", answer.report), ("best configuration", best.config), ("its weights", best.weights)):
         say(f"{name}: {path}")
 
 
