@@ -106,7 +106,8 @@ class SimCLRAugment:
         _check(images, self._data)
         if color.in_one_piece(images):
             return self._apply(images, parameters)
-        most = max(1, CPU_PIECE // (self._data.channels * self._data.image_size**2))
+        pieces = max(1, round(len(images) * self._data.channels * self._data.image_size**2 / CPU_PIECE))
+        most = max(1, math.ceil(len(images) / pieces))
         if self._strengths[color.HUE] == 0 or most < color.FEW:
             return self._apply_in_pieces(images, parameters, most)
         sorting = color.turns(parameters.order).argsort()  # hue then shifts slices, and blends leave them out
