@@ -56,6 +56,7 @@ class Experiment:
         """`base`: stage 1's weights for `train`."""
         keep_freed_memory()
         set_threads(getattr(config, stage).threads)
+        torch.backends.cudnn.allow_tf32 = False  # fp32 is to be fp32; matrix products are so already
         self.stage, self.config, self.folder, self.dataset = stage, config, folder, dataset
         with _memory_advice(stage):
             self.training = Training(stage, config, split_stage(dataset, config.data, getattr(config, stage)), base)

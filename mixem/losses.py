@@ -51,7 +51,7 @@ class WeightTensors(NamedTuple):
         return cls(*(torch.tensor(getattr(weights, name), device=device) for name in cls._fields))
 
 
-def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float = 0.5) -> Tensor:
+def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float | Tensor = 0.5) -> Tensor:
     """Normalised temperature-scaled cross-entropy over 2B anchors with 2B - 2 negatives each (SimCLR, eq. 1).
 
     `z_a`, `z_b`: (B, D) embeddings of the two views, not necessarily normalised. Returns a 0-d tensor.
@@ -128,7 +128,7 @@ def loss_terms(
     embeddings_a: Tensor,
     pi_logits_b: Tensor,
     embeddings_b: Tensor,
-    temperature: float = 0.5,
+    temperature: float | Tensor = 0.5,
     instance: Literal["max", "entropy"] = "max",
 ) -> LossTerms:
     """The five raw terms for the two views of a batch (paper section 3).

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import platform
 import shutil
+import sysconfig
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
@@ -38,7 +39,7 @@ def resolve_precision(runtime: RuntimeConfig, device: torch.device) -> Precision
 
 
 def resolve_compile(runtime: RuntimeConfig, device: torch.device) -> bool:
-    """Whether a training step is compiled: where asked for, or where `auto` finds a GPU, Triton and its C compiler.
+    """Whether a training step is compiled: where asked for, or where `auto` finds a GPU, Triton, and what that needs.
 
     On a CPU compiling takes most of a minute and gains less than a tenth (docs/performance.md).
     """
@@ -80,6 +81,11 @@ def set_threads(threads: int) -> int:
     return torch.get_num_threads()
 
 
+def free_gpu_memory() -> None:
+    """Hand back what a finished trial held of a GPU: others may share it."""
+    torch.cuda.empty_cache()  # does nothing where no GPU is in use
+
+
 def keep_freed_memory() -> None:
     """Let glibc keep large freed blocks instead of handing them back: each step reuses last step's pages."""
     if platform.libc_ver()[0] != "glibc":
@@ -101,8 +107,11 @@ def hardware_name(device: torch.device) -> str:
 
 
 def _has_c_compiler() -> bool:
-    """Whether Triton finds a C compiler: the one that CC names, gcc or clang."""
-    return any(shutil.which(name) for name in (os.environ.get("CC", ""), "gcc", "clang"))
+    """Whether Triton can compile its launchers: with the compiler that CC names, or gcc or clang, and Python.h."""
+    compilers = [os.environ["CC"]] if "CC" in os.environ else ["gcc", "clang"]
+    return (
+        any(map(shutil.which, compilers)) and Path(sysconfig.get_path("include", "posix_prefix"), "Python.h").exists()
+    )
 
 
 def _cpu_flags() -> set[str]:

@@ -20,8 +20,8 @@ from mixem.runtime import Precision, autocast
 MOST_GRAPHS = 64
 """Shapes of work (stages, batch sizes, model sizes) that one process compiles before it runs them uncompiled."""
 
-LossSettings = tuple[float, Literal["max", "entropy"]]
-"""What a term depends on besides its weight: temperature and the kind of the instance term."""
+LossSettings = tuple[Tensor, Literal["max", "entropy"]]
+"""What a term depends on besides its weight: temperature (0-d, on the device) and the kind of the instance term."""
 
 BatchTerms = Callable[
     [Stage, nn.Module, SimCLRAugment, Tensor, AugmentParameters, LossSettings, Precision],
@@ -30,9 +30,9 @@ BatchTerms = Callable[
 """`batch_terms`, or its compiled form."""
 
 
-def loss_settings(loss: LossConfig) -> LossSettings:
-    """The settings of a configuration."""
-    return loss.temperature, loss.instance
+def loss_settings(loss: LossConfig, device: torch.device) -> LossSettings:
+    """The settings of a configuration; the temperature as a tensor, for a number would be compiled into the step."""
+    return torch.tensor(loss.temperature, device=device), loss.instance
 
 
 def batch_terms(

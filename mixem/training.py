@@ -76,6 +76,7 @@ class Training:
         compiled = resolve_compile(config.runtime, self.device)
         self._batch_terms: BatchTerms = compiled_batch_terms() if compiled else batch_terms
         self.weights = WeightTensors.of(config.loss, self.device)
+        self.loss = loss_settings(config.loss, self.device)
         self.images = split.training.images.to(self.device)
         self.validation_images = _first(split.validation, config.validation.images).images.to(self.device)
 
@@ -134,8 +135,7 @@ class Training:
         height, width = images.shape[2:]
         parameters = self.augment.draw(2 * len(images), (height, width), random).to(self.device)
         twice = torch.cat((images, images))
-        loss = loss_settings(self.config.loss)
-        return self._batch_terms(self.stage, self.model, self.augment, twice, parameters, loss, self.precision)
+        return self._batch_terms(self.stage, self.model, self.augment, twice, parameters, self.loss, self.precision)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

@@ -1,10 +1,12 @@
 """The Ray side of one trial: a trainable whose step is one epoch of an Experiment."""
 
 import errno
+import os
 from collections.abc import Mapping
 from typing import Any
 
 import ray
+import torch
 from ray import tune
 
 from mixem.config import Config, LossWeights
@@ -14,18 +16,30 @@ from mixem.errors import MixemError
 from mixem.experiment import Experiment
 from mixem.files import run_path
 from mixem.records import Stage, is_finished, write_failure
+from mixem.runtime import free_gpu_memory
 from sweeps.images import images_key
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """What writing to a full disk, or over a quota, ends with."""
 
 
+def assigned_gpus() -> list[str]:
+    """The GPUs that Ray has given to this process; where it has given none, torch is not to see any.
+
+    Ray hides those of others, but not all of them from a process that asked for none, which would then train there.
+    """
+    gpus: list[str] = ray.get_runtime_context().get_accelerator_ids().get("GPU", [])
+    if not gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    return gpus
+
+
 class StageTrainable(tune.Trainable):
     """Runs experiments one after another in one worker process; a step is one epoch.
 
     Tune's config holds the stage, the folder and the Config as JSON. What is wrong with the trial itself (divergence,
-    images that do not fit) is recorded and ends it; a full disk, or a node without the run folder, on which one trial
-    after another would fail, is reported, and ends the sweep; anything else (a dead worker, no memory) is left to Tune,
+    images that do not fit) is recorded and ends it; a full disk, or a node that is of no use, on which one trial after
+    another would fail, is reported, and ends the sweep; anything else (a dead worker, no memory) is left to Tune,
     which starts the trial again, and it goes on from its last saved state.
     """
 
@@ -36,6 +50,7 @@ class StageTrainable(tune.Trainable):
         """
         self.images = images
         self.bases = bases
+        self.gpus = assigned_gpus()
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -46,7 +61,18 @@ class StageTrainable(tune.Trainable):
         self.job = new_config["job"]
         self.folder = run_path(self.job["folder"])
         self.experiment: Experiment | None = None
+        free_gpu_memory()
         return True
+
+    def _unfit(self) -> str:
+        """What no trial can be trained with on this node, which may have joined after the sweep's own checks."""
+        node, run = ray.util.get_node_ip_address(), self.folder.parent.parent
+        if not (run / "spec.yaml").exists():
+            return f"{run} on node {node}: not the driver's run folder; take the node away"
+        device = Config.model_validate_json(self.job["config"]).runtime.device
+        if self.gpus and device != "cpu" and not torch.cuda.is_available():
+            return f"node {node}: torch cannot use the GPU that Ray gives; mend its driver or take the node away"
+        return ""
 
     def _begin(self) -> Experiment:
         stage: Stage = self.job["stage"]
@@ -65,10 +91,8 @@ class StageTrainable(tune.Trainable):
         if self.experiment is None and is_finished(self.folder):
             return {"done": True, "status": "finished"}
         failed = {"done": True, "status": "failed"}
-        run = self.folder.parent.parent
-        if self.experiment is None and not (run / "spec.yaml").exists():  # it joined after the sweep's own checks
-            node = ray.util.get_node_ip_address()
-            return {**failed, "ends": f"{run} on node {node}: not the driver's run folder; take the node away"}
+        if self.experiment is None and (unfit := self._unfit()):
+            return {**failed, "ends": unfit}
         try:
             try:
                 self.experiment = self.experiment or self._begin()
@@ -82,6 +106,8 @@ class StageTrainable(tune.Trainable):
                 raise
             return {**failed, "ends": f"{error.filename or self.folder}: {error.strerror}; make room"}
         finished = self.experiment.finished
+        if finished:
+            self.experiment = None
         status = "finished" if finished else "running"
         report: dict[str, Any] = {"done": finished, "status": status, "epoch": record.epoch}
         if self.job["judge"] and record.validation:

@@ -84,6 +84,16 @@ class Report:
             (self.out / f"{self.name}.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
+def repeated(call: Callable[[], object], times: int) -> Callable[[], None]:
+    """`call` so many times over: a GPU then works on one while the next is prepared, as it does in a training."""
+
+    def many() -> None:
+        for _ in range(times):
+            call()
+
+    return many
+
+
 def stopwatch(
     call: Callable[[], object], per_call: float = 1, clock: Callable[[], float] = time.perf_counter
 ) -> Callable[[], float]:

@@ -38,6 +38,7 @@ class Pack:
         self.augment = SimCLRAugment(self.config)
         self.random = generator("benchmark")
         self.weights = WeightTensors.of(self.config.loss, DEVICE)
+        self.loss = loss_settings(self.config.loss, DEVICE)
         self.models = [build("train", self.config.model, data.channels, seed).to(DEVICE) for seed in range(trials)]
         self.optimizers = [torch.optim.Adam(model.parameters(), lr=1e-3, fused=True) for model in self.models]
 
@@ -47,8 +48,8 @@ class Pack:
         for _ in range(STEPS):
             for trial, model in enumerate(self.models):
                 parameters = self.augment.draw(2 * BATCH, self.images.shape[2:], self.random).to(DEVICE)
-                loss = loss_settings(self.config.loss)
-                self.learn(trial, batch_terms("train", model, self.augment, self.images, parameters, loss, PRECISION))
+                terms = batch_terms("train", model, self.augment, self.images, parameters, self.loss, PRECISION)
+                self.learn(trial, terms)
 
     def shared(self, threads: int) -> None:
         """The views are made once for all trials."""
@@ -62,7 +63,7 @@ class Pack:
         with autocast(DEVICE, PRECISION):
             output = model(views)
         (logits_a, logits_b), (embeddings_a, embeddings_b) = (part.chunk(2) for part in output)
-        return loss_terms(logits_a, embeddings_a, logits_b, embeddings_b, *loss_settings(self.config.loss))
+        return loss_terms(logits_a, embeddings_a, logits_b, embeddings_b, *self.loss)
 
     def learn(self, trial: int, terms: LossTerms) -> None:
         self.optimizers[trial].zero_grad(set_to_none=True)

@@ -1,4 +1,4 @@
-"""A step on a GPU that is not there: tensors are shapes (torch's fake tensors), so reading a value or mixing devices fails.
+"""A step on a GPU that is not there: fake tensors are shapes alone, so reading a value or mixing devices fails.
 
 Backward and optimiser need a real one: tests/benchmarks/gpu_report.py.
 """
@@ -12,6 +12,7 @@ from mixem.datasets import split_stage
 from mixem.losses import LossTerms, WeightTensors
 from mixem.model import build
 from mixem.runtime import generator
+from mixem.step import loss_settings
 from mixem.training import Training
 
 GPU = torch.device("cuda")
@@ -37,6 +38,7 @@ def training(request, small, synthetic, monkeypatch):
                 module.register_buffer(name, moved(buffer))
         training.images, training.validation_images = moved(training.images), moved(training.validation_images)
         training.device, training.weights = GPU, WeightTensors.of(config.loss, GPU)
+        training.loss = loss_settings(config.loss, GPU)
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)  # fake tensors have no memory
     return training
 

@@ -63,13 +63,30 @@ def test_copies_to_a_gpu_wait_for_nothing():
     assert to_device(copy, gpu) is copy
 
 
-@pytest.mark.parametrize("compilers", [{"gcc"}, {"clang"}, {"/opt/cc"}, set(), {"tcc"}])
-def test_a_gpus_step_is_compiled_where_triton_has_a_c_compiler(monkeypatch, compilers):
+@pytest.mark.parametrize(
+    ("named", "compilers", "compiled"),
+    [
+        (None, {"gcc"}, True),
+        (None, {"clang"}, True),
+        (None, {"tcc"}, False),
+        (None, set(), False),
+        ("/opt/cc", {"/opt/cc"}, True),
+        ("/opt/cc", {"gcc"}, False),
+    ],
+)
+def test_a_gpus_step_is_compiled_where_triton_has_a_c_compiler(monkeypatch, tmp_path, named, compilers, compiled):
     gpu = torch.device("cuda")
-    monkeypatch.setenv("CC", "/opt/cc")
+    if named:
+        monkeypatch.setenv("CC", named)
+    else:
+        monkeypatch.delenv("CC", raising=False)
+    (tmp_path / "Python.h").touch()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     monkeypatch.setattr("shutil.which", lambda name: name if name in compilers else None)
-    assert resolve_compile(RuntimeConfig(), gpu) == bool(compilers - {"tcc"})
+    monkeypatch.setattr("sysconfig.get_path", lambda *_: str(tmp_path))
+    assert resolve_compile(RuntimeConfig(), gpu) == compiled
+    monkeypatch.setattr("sysconfig.get_path", lambda *_: str(tmp_path / "without headers"))
+    assert not resolve_compile(RuntimeConfig(), gpu)
     assert resolve_compile(RuntimeConfig(compile=True), gpu)
     assert not resolve_compile(RuntimeConfig(), CPU)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

@@ -15,16 +15,18 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(scope="module")
 def start(small, synthetic):
-    def new(*assignments):
+    def new(stage, *assignments):
         config = small("model.width=4", *assignments)
-        base = build("pretrain", config.model, 3, seed=0).state_dict()
-        return Training("train", config, split_stage(synthetic, config.data, config.train), base)
+        base = build("pretrain", config.model, 3, seed=0).state_dict() if stage == "train" else None
+        return Training(stage, config, split_stage(synthetic, config.data, getattr(config, stage)), base)
 
     return new
 
 
-def test_trials_share_one_compiled_step_and_its_losses_are_the_eager_ones(start):
-    compiled, eager = start("runtime.compile=true"), start("runtime.compile=false")
+@pytest.mark.parametrize("stage", [pytest.param("pretrain", marks=pytest.mark.slow), "train"])
+def test_trials_share_one_compiled_step_and_its_losses_are_the_eager_ones(start, stage):
+    before = counters["stats"]["unique_graphs"]
+    compiled, eager = start(stage, "runtime.compile=true"), start(stage, "runtime.compile=false")
     for _ in range(2):
         one, other = compiled.run_epoch(), eager.run_epoch()
         assert one.training == pytest.approx(other.training, rel=1e-3, abs=1e-4)
@@ -32,11 +34,12 @@ def test_trials_share_one_compiled_step_and_its_losses_are_the_eager_ones(start)
     assert not counters["graph_break"]
 
     graphs = counters["stats"]["unique_graphs"]
-    assert graphs == 2  # with gradients and, for validation, without
-    assignments = "loss.lambda1=2", "loss.lambda2=0.7", "loss.lambda3=0", "loss.lambda4=1", "seed=3"
-    following = start("runtime.compile=true", *assignments).run_epoch()
+    assert graphs - before == 2  # with gradients and, for validation, without
+    weights = "loss.lambda1=2", "loss.lambda2=0.7", "loss.lambda3=0", "loss.lambda4=1", "seed=3"
+    assignments = (*weights, "loss.temperature=0.3")
+    following = start(stage, "runtime.compile=true", *assignments).run_epoch()
     assert counters["stats"]["unique_graphs"] == graphs
-    assert following.training == pytest.approx(start(*assignments).run_epoch().training, rel=1e-3, abs=1e-4)
+    assert following.training == pytest.approx(start(stage, *assignments).run_epoch().training, rel=1e-3, abs=1e-4)
 
 
 def test_cpus_compile_when_they_are_told_to(small):
