@@ -22,7 +22,7 @@ from mixem.runtime import to_device
 
 CROP_ATTEMPTS = 10
 """Boxes that RandomResizedCrop tries before it falls back to the centre."""
-CPU_PIECE = 500_000
+CPU_PIECE = 800_000
 """A CPU augments a batch in pieces of about this many values, which stay in its cache."""
 
 

@@ -24,6 +24,7 @@ from mixem.config_io import load_config, preset
 from mixem.datasets import load_dataset, split_stage
 from mixem.model import build
 from mixem.records import Stage, read_record
+from mixem.runtime import keep_freed_memory
 from mixem.training import Training
 
 PRESETS = ("stl10", "cifar10", "cifar100_20")
@@ -120,6 +121,7 @@ def show(name: str, rate: float, save_seconds: float) -> None:
 
 def check(run: Path) -> None:
     """The model's seconds of a run's base encoders and trials, from one epoch of each timed here, and the recorded."""
+    keep_freed_memory()
     base = None
     for stage, kind, folder in (("pretrain", "base encoder", run / "base"), ("train", "trial", run / "trials")):
         recorded = [read_record(path.parent)["seconds"] for path in folder.glob("*/result.json")]
