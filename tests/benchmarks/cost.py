@@ -42,7 +42,7 @@ OVERHEAD = 0.6
 """Seconds of a trial beyond its training, the most that tests/benchmarks/sweep.py is to show."""
 FIXED = 30.0
 """Seconds of a sweep for imports, Ray, its workers and the report (tests/benchmarks/sweep.py)."""
-SCORING = 9.0
+SCORING = 7.5
 """Seconds of one core after each stage: K-means with 50 starts on 10,000 x 512 (tests/benchmarks/evaluation.py)."""
 COMPILING = 60.0
 """Seconds in which a worker compiles a stage: an assumption, until tests/benchmarks/gpu_report.py has told."""
