@@ -3,6 +3,7 @@
 import io
 import math
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,8 @@ def write_pictures(
             missing = "" if len(trial.images) else "The trial kept no example images, so none are shown."
         except CheckpointError:
             missing = "The picked trial's embedding cannot be read, so what its components hold is not shown."
-    # begins now, in a process of its own, and takes about as long as all the drawing
+    # begins now, in a process of its own, and takes about as long as all the drawing; Ctrl-C need not be commented on
+    warnings.filterwarnings("ignore", message=".* tasks which were still being processed by the workers")
     projected = Parallel(n_jobs=2, return_as="generator")([delayed(projection)(trial)] if trial else [])
     inline = {}
     axes = None if spec.search == "grid" and results[LAMBDAS[1]].nunique() <= MOST_PANELS else spec.axes
