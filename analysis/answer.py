@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.export import ExportedPaths, write_best
+from analysis.records import RunSpec
 from analysis.report import write_report
 from analysis.results import load_spec
 from analysis.selection import Selection, select
@@ -15,8 +16,9 @@ from mixem.errors import MixemError
 
 @dataclass(frozen=True)
 class Answer:
-    """What was written, and what was picked."""
+    """What was asked, what was written, and what was picked."""
 
+    spec: RunSpec
     report: Path
     selection: Selection | None
     none_yet: str
@@ -36,5 +38,5 @@ def write_answer(run: Path, results: pd.DataFrame, overrides: Sequence[str] = ()
     try:
         selection = select(results, spec.criterion, spec.reference)
     except MixemError as error:
-        return Answer(report, None, str(error), None)
-    return Answer(report, selection, "", None if overrides else write_best(run, results))
+        return Answer(spec, report, None, str(error), None)
+    return Answer(spec, report, selection, "", None if overrides else write_best(run, results))

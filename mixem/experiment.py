@@ -33,7 +33,7 @@ from mixem.label_free import label_free
 from mixem.probes import probe
 from mixem.provenance import provenance
 from mixem.records import STATES, Stage, identity, is_finished, read_record, saved_states, write_config
-from mixem.runtime import keep_freed_memory, set_threads
+from mixem.runtime import exact_fp32, keep_freed_memory, set_threads
 from mixem.training import EpochRecord, Training
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class Experiment:
         """`base`: stage 1's weights for `train`."""
         keep_freed_memory()
         set_threads(getattr(config, stage).threads)
-        torch.backends.cudnn.allow_tf32 = False  # fp32 is to be fp32; matrix products are so already
+        exact_fp32()
         self.stage, self.config, self.folder, self.dataset = stage, config, folder, dataset
         with _memory_advice(stage):
             self.training = Training(stage, config, split_stage(dataset, config.data, getattr(config, stage)), base)

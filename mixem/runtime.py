@@ -45,7 +45,7 @@ def resolve_compile(runtime: RuntimeConfig, device: torch.device) -> bool:
     """
     if runtime.compile != "auto":
         return runtime.compile
-    return device.type == "cuda" and importlib.util.find_spec("triton") is not None and _has_c_compiler()
+    return device.type == "cuda" and importlib.util.find_spec("triton") is not None and _triton_can_compile()
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
@@ -81,9 +81,9 @@ def set_threads(threads: int) -> int:
     return torch.get_num_threads()
 
 
-def free_gpu_memory() -> None:
-    """Hand back what a finished trial held of a GPU: others may share it."""
-    torch.cuda.empty_cache()  # does nothing where no GPU is in use
+def exact_fp32() -> None:
+    """Let fp32 be fp32 in a GPU's convolutions too, as it is in matrix products: no TF32."""
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def keep_freed_memory() -> None:
@@ -106,7 +106,7 @@ def hardware_name(device: torch.device) -> str:
     return platform.processor() or platform.machine()
 
 
-def _has_c_compiler() -> bool:
+def _triton_can_compile() -> bool:
     """Whether Triton can compile its launchers: with the compiler that CC names, or gcc or clang, and Python.h."""
     compilers = [os.environ["CC"]] if "CC" in os.environ else ["gcc", "clang"]
     return (

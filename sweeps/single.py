@@ -12,7 +12,7 @@ from mixem.evaluation import ClusteringRecord, cluster_mixture, collapse_warning
 from mixem.experiment import Experiment, check_images, load_base
 from mixem.model import build
 from mixem.records import Stage, identity, is_finished, read_record, stage_folder, write_failure
-from mixem.runtime import set_threads
+from mixem.runtime import exact_fp32, set_threads
 from mixem.training import EpochRecord
 
 
@@ -40,6 +40,7 @@ def run_evaluate(folder: Path, overrides: Iterable[str]) -> None:
         )
     print(f"{config.data.name}: {len(test):,} test images")
     set_threads(config.train.threads)
+    exact_fp32()
     model = build("train", config.model, config.data.channels, seed=0)
     tensors, _ = load_tensors(weights)
     try:

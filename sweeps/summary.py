@@ -33,7 +33,7 @@ def print_summary(run: Path, console: Console) -> None:
         return
     picked = results[results["trial"].isin(selection.trials)]
     point = ", ".join(f"{key} = {plain(value)}" for key, value in selection.settings.items())
-    say(f"picked by {load_spec(run).criterion} validation loss: {point}", style="bold")
+    say(f"picked by {answer.spec.criterion} validation loss: {point}", style="bold")
     table = Table()
     table.add_column(f"test split; trained on {trained_on(picked)}")
     columns = SCORES if picked["scores.mixem.acc"].notna().any() else UNLABELLED

@@ -16,7 +16,6 @@ from mixem.errors import MixemError
 from mixem.experiment import Experiment
 from mixem.files import run_path
 from mixem.records import Stage, is_finished, write_failure
-from mixem.runtime import free_gpu_memory
 from sweeps.images import images_key
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -59,9 +58,10 @@ class StageTrainable(tune.Trainable):
         Tune may start a worker for a trial that another worker has taken up in the meantime.
         """
         self.job = new_config["job"]
+        self.settings = Config.model_validate_json(self.job["config"])
         self.folder = run_path(self.job["folder"])
         self.experiment: Experiment | None = None
-        free_gpu_memory()
+        torch.cuda.empty_cache()  # what the last trial held: others may share the GPU; nothing where there is none
         return True
 
     def _unfit(self) -> str:
@@ -69,17 +69,15 @@ class StageTrainable(tune.Trainable):
         node, run = ray.util.get_node_ip_address(), self.folder.parent.parent
         if not (run / "spec.yaml").exists():
             return f"{run} on node {node}: not the driver's run folder; take the node away"
-        device = Config.model_validate_json(self.job["config"]).runtime.device
-        if self.gpus and device != "cpu" and not torch.cuda.is_available():
+        if self.gpus and self.settings.runtime.device != "cpu" and not torch.cuda.is_available():
             return f"node {node}: torch cannot use the GPU that Ray gives; mend its driver or take the node away"
         return ""
 
     def _begin(self) -> Experiment:
         stage: Stage = self.job["stage"]
-        config = Config.model_validate_json(self.job["config"])
-        dataset: Dataset = ray.get(self.images[images_key(config.data)])
-        base = ray.get(self.bases[base_hash(config)]) if stage == "train" else None
-        return Experiment(stage, config, self.folder, dataset, base)
+        dataset: Dataset = ray.get(self.images[images_key(self.settings.data)])
+        base = ray.get(self.bases[base_hash(self.settings)]) if stage == "train" else None
+        return Experiment(stage, self.settings, self.folder, dataset, base)
 
     def step(self) -> dict[str, Any]:
         """Train one epoch; the last report of a trial carries `done`, and in `status` how it ended.

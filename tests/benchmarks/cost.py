@@ -1,4 +1,4 @@
-"""What the paper's grids cost: 27 weightings x 3 seeds for each dataset, on 1, 8 and 64 GPUs. Nothing is timed.
+"""What the paper's grids cost: 27 weightings x 3 seeds for each dataset, on 1, 8 and 64 GPUs: a model.
 
 Run by hand: python tests/benchmarks/cost.py [--flops FLOP/s]... [--save-seconds S]
 or, to check the model on a finished run of this machine: python tests/benchmarks/cost.py --check RUN

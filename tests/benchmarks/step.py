@@ -97,7 +97,7 @@ def compare_peer(report: Report, training: Training, where: str) -> None:
     steps = PEER_BATCHES * workers
     pixels = random_images(config, steps * len(images))
     peers = {bf16: Peer(pixels, config, training.device, workers, bf16) for bf16 in (False, True)}
-    ours = stopwatch(lambda: [full_step(training, images, random) for _ in range(steps)], per_call=steps)
+    ours = stopwatch(repeated(lambda: full_step(training, images, random), steps), per_call=steps)
     cases = {"full step": ours, "peer, fp32": peers[False].epoch, "peer, bf16 autocast": peers[True].epoch}
     report.compare_timed(f"end to end, {where}, {workers} loader processes, {steps} batches", cases)
 

@@ -9,6 +9,7 @@ import os
 from multiprocessing.connection import Connection
 
 import torch
+from means import SETTINGS
 from measure import Report, repeated, stopwatch
 from peer import Peer
 from step import full_step, random_images, stage_2
@@ -18,7 +19,6 @@ from mixem.config import Config
 from mixem.config_io import override, preset_values, validate
 from mixem.runtime import generator, keep_freed_memory
 
-SETTINGS = ("model.encoder=resnet_small", "train.batch_size=128", "runtime.device=cpu")
 STEPS = 8
 """Steps that each process takes in a turn."""
 CASES = ("full step", "peer, fp32", "peer, bf16 autocast")

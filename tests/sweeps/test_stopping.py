@@ -87,20 +87,23 @@ STOPPING = {"stopping": {"grace_period": 1, "reduction_factor": 2}}
 LONGER = ("--set", "train.epochs=4")
 
 
-def learn_first(file) -> None:
-    """Run the trials that learn, to their end: of the others the first can but be stopped, in whatever order."""
-    learned = mixem("sweep", file, *LONGER, "--set", "scheduler=none", "--set", "train.learning_rate=1e-3")
-    assert learned.returncode == 0, learned.stdout + learned.stderr
+def sweep_unequal(folder, scheduler):
+    """A sweep of UNEQUAL that has ended: its file, its run and what it printed.
+
+    The trials that learn run first, to their end: of the others the first can but be stopped, in whatever order.
+    """
+    run = folder / "run"
+    file = write_sweep(folder / "s.yaml", run, UNEQUAL, scheduler=scheduler, **STOPPING)
+    for settings in (("--set", "scheduler=none", "--set", "train.learning_rate=1e-3"), ()):
+        ended = mixem("sweep", file, *LONGER, *settings)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+    return file, run, ended.stdout
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_median_rule_stops_trials(tmp_path):
-    run = tmp_path / "run"
-    file = write_sweep(tmp_path / "s.yaml", run, UNEQUAL, scheduler="median", **STOPPING)
-    learn_first(file)
-    ended = mixem("sweep", file, *LONGER)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    _, run, _ = sweep_unequal(tmp_path, "median")
     reasons = [json.loads(path.read_text())["reason"] for path in run.glob("trials/*/stopped.json")]
     assert 1 <= len(reasons) <= 4
     assert len(reasons) + len(results(run)) == 8
@@ -110,15 +113,11 @@ def test_the_median_rule_stops_trials(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_asha_stops_trials_and_they_are_shown_as_stopped_everywhere(tmp_path):
-    run = tmp_path / "run"
-    file = write_sweep(tmp_path / "s.yaml", run, UNEQUAL, scheduler="asha", **STOPPING)
-    learn_first(file)
-    first = mixem("sweep", file, *LONGER)
-    assert first.returncode == 0, first.stdout + first.stderr
+    file, run, printed = sweep_unequal(tmp_path, "asha")
     stopped = {path.parent.name: json.loads(path.read_text()) for path in run.glob("trials/*/stopped.json")}
     assert 1 <= len(stopped) <= 4
     assert len(stopped) + len(results(run)) == 8
-    assert f"{len(stopped)} stopped, 0 waiting" in first.stdout
+    assert f"{len(stopped)} stopped, 0 waiting" in printed
     for name, record in stopped.items():
         assert record["reason"] == f"stopped by asha at epoch {record['epoch']}"
         assert record["epoch"] < 4
