@@ -15,7 +15,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import adjusted_rand_score
 
-from analysis.correlation import Correlation, correlations
 from analysis.selection import (
     CRITERIA,
     Configuration,
@@ -26,6 +25,7 @@ from analysis.selection import (
     criterion_values,
     settings_of,
 )
+from analysis.statistics import Correlation, correlations
 from mixem.config import LossWeights
 from mixem.files import read_bytes, write_bytes
 

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap, spearmanr, wilcoxon
 
-from analysis.correlation import Floats, correlations
 from analysis.effects import scored
 from analysis.selection import accuracies, configurations, varying
+from analysis.statistics import Floats, correlations
 from mixem.config import Criterion, LossWeights
 
 PUSH, PULL = "loss.lambda3", "loss.lambda4"

@@ -11,9 +11,9 @@ from analysis.records import RunSpec
 from analysis.results import CLUSTERINGS, load_results, load_spec, one_line
 from analysis.selection import Selection, criterion_values, select
 from mixem.config import Config
-from mixem.config_io import dump_config, load_config, set_key, validate
 from mixem.errors import CheckpointError, ConfigError
 from mixem.files import read_bytes, run_path, write_bytes
+from mixem.settings import dump_config, load_config, set_key, validate
 
 MOST_LISTED = 30
 """At most this many trials are named in the error for an unknown one."""

@@ -13,7 +13,9 @@ import pandas as pd
 
 from analysis.records import AnyRecord, BaseRecord, FailedRecord, RunSpec, StoppedRecord, TrialRecord
 from mixem.config import Config
-from mixem.config_io import (
+from mixem.errors import ConfigError, MixemError
+from mixem.files import each, read_text, run_path, write_bytes
+from mixem.settings import (
     base_hash,
     config_hash,
     load_config,
@@ -23,8 +25,6 @@ from mixem.config_io import (
     set_key,
     validate,
 )
-from mixem.errors import ConfigError, MixemError
-from mixem.files import each, read_text, run_path, write_bytes
 
 TERMS = ("contrastive", "component_entropy", "instance", "push", "pull")
 """The raw loss terms of the paper's section 3, summed over the two views."""

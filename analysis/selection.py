@@ -17,8 +17,8 @@ import pandas as pd
 
 from analysis.results import CONFIG_COLUMNS, TERMS
 from mixem.config import Criterion, LossWeights
-from mixem.config_io import PLACE_ONLY
 from mixem.errors import ConfigError, MixemError
+from mixem.settings import PLACE_ONLY
 
 CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 LAMBDAS = ("loss.lambda1", "loss.lambda2", "loss.lambda3", "loss.lambda4")

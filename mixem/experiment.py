@@ -15,10 +15,13 @@ from torch import Tensor
 
 from mixem.checkpoint import load_tensors, save_arrays, save_tensors
 from mixem.config import Config
-from mixem.config_io import base_hash
-from mixem.datasets import Dataset, split_stage
+from mixem.data.dataset import Dataset, split_stage
 from mixem.errors import CheckpointError, DataError, OutOfMemoryError
-from mixem.evaluation import (
+from mixem.files import write_json, write_text
+from mixem.provenance import provenance
+from mixem.records import STATES, Stage, identity, is_finished, read_record, saved_states, write_config
+from mixem.runtime import exact_fp32, keep_freed_memory, set_threads
+from mixem.scoring.clustering import (
     Embedding,
     cluster_baselines,
     cluster_mixture,
@@ -27,13 +30,10 @@ from mixem.evaluation import (
     score,
     score_starts,
 )
-from mixem.examples import write_examples
-from mixem.files import write_json, write_text
-from mixem.label_free import label_free
-from mixem.probes import probe
-from mixem.provenance import provenance
-from mixem.records import STATES, Stage, identity, is_finished, read_record, saved_states, write_config
-from mixem.runtime import exact_fp32, keep_freed_memory, set_threads
+from mixem.scoring.exhibits import write_examples
+from mixem.scoring.label_free import label_free
+from mixem.scoring.probes import probe
+from mixem.settings import base_hash
 from mixem.training import EpochRecord, Training
 
 logger = logging.getLogger(__name__)

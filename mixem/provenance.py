@@ -11,7 +11,7 @@ import torch
 
 from mixem import __version__
 from mixem.config import Config
-from mixem.datasets import Dataset, describe
+from mixem.data.dataset import Dataset, describe
 from mixem.runtime import hardware_name, resolve_device, resolve_precision
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "ray", "optuna")

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mixem.config import Config
-from mixem.config_io import base_hash, config_hash, dump_config
 from mixem.errors import CheckpointError
 from mixem.files import read_text, write_json, write_text
+from mixem.settings import base_hash, config_hash, dump_config
 
 Stage = Literal["pretrain", "train"]
 Ending = Literal["finished", "failed", "stopped"]

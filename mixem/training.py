@@ -12,7 +12,7 @@ from torch import Tensor
 from mixem.augment import SimCLRAugment
 from mixem.checkpoint import load_tensors, save_tensors
 from mixem.config import Config, StageConfig
-from mixem.datasets import ImageSet, StageSplit
+from mixem.data.dataset import ImageSet, StageSplit
 from mixem.errors import CheckpointError, DivergenceError
 from mixem.losses import LossTerms, WeightTensors
 from mixem.model import build, transfer_encoder

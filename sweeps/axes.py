@@ -10,8 +10,8 @@ from typing import Any, Self, get_args
 from pydantic import model_validator
 
 from mixem.config import Config, Count, Number, Section
-from mixem.config_io import set_key, validate
 from mixem.errors import ConfigError
+from mixem.settings import set_key, validate
 
 Point = dict[str, Any]
 """A value for every axis."""

@@ -202,13 +202,13 @@ def data(
     folder: Annotated[Path | None, typer.Option("--dir", metavar="D", help="Where it lies, or shall lie.")] = None,
 ) -> None:
     """Download a dataset if it is not there, and check it."""
-    from mixem.downloads import obtain
+    from mixem.data.download import obtain
 
     print("\n".join(obtain(name, str(folder) if folder else None, print)))
 
 
 def _config(path: Path, overrides: list[str] | None) -> "Config":
-    from mixem.config_io import load_config
+    from mixem.settings import load_config
 
     return load_config(path, overrides or ())
 

@@ -17,9 +17,9 @@ import click
 import yaml
 
 from analysis.results import load_results
-from mixem.config_io import read_yaml
 from mixem.errors import ConfigError, MixemError
 from mixem.files import is_local, read_bytes, write_bytes
+from mixem.settings import read_yaml
 from sweeps.plan import Plan
 from sweeps.spec import load_spec, spec_hash
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mixem.config import Config, DataConfig
-from mixem.datasets import Dataset, describe, load_dataset
+from mixem.data.dataset import Dataset, describe, load_dataset
 from mixem.experiment import check_images
 from mixem.files import each
 from mixem.records import is_finished

@@ -9,9 +9,9 @@ from pathlib import Path
 import yaml
 
 from mixem.config import Config
-from mixem.config_io import base_hash
 from mixem.files import each, is_local, write_text
 from mixem.records import Ending, ending, is_finished, stage_folder
+from mixem.settings import base_hash
 from sweeps.spec import SweepSpec
 
 

@@ -11,14 +11,14 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mixem.config import Config, ModelConfig
-from mixem.datasets import Dataset
+from mixem.data.dataset import Dataset
 from mixem.errors import MixemError
 from mixem.files import is_local, is_storage_error, run_path, write_bytes
 from mixem.model import Encoder, build
 from mixem.records import Stage
-from sweeps.connection import slots
 from sweeps.images import dataset_of
 from sweeps.plan import Plan
+from sweeps.session import slots
 
 NODE_SECONDS = 120.0
 """How long a node may take to start a worker and answer."""

@@ -69,8 +69,8 @@ def _brought(overrides: list[str]) -> SweepSpec:
 
 def _obtain_data(plan: Plan) -> None:
     """Download what the trials need and a new head lacks; the other nodes get the images from it."""
-    from mixem.downloads import obtain
-    from mixem.locations import SOURCES
+    from mixem.data.download import obtain
+    from mixem.data.sources import SOURCES
 
     for name, root in sorted({(config.data.name, config.data.root or "") for config in plan.trials.values()}):
         if name in SOURCES:

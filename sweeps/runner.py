@@ -8,16 +8,16 @@ from ray.exceptions import RayError
 from ray.tune.error import TuneError
 from rich.console import Console
 
-from mixem.datasets import describe
+from mixem.data.dataset import describe
 from mixem.errors import MixemError
 from mixem.files import each
 from mixem.records import write_config
 from sweeps.cluster import nodes_to_come
-from sweeps.connection import check_resources, connected, nodes
 from sweeps.images import check_data, dataset_of, load_datasets
 from sweeps.lock import locked
 from sweeps.plan import Plan
 from sweeps.preflight import check_space, check_storage
+from sweeps.session import check_resources, connected, nodes
 from sweeps.tuning import Sweep
 
 if TYPE_CHECKING:

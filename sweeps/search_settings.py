@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from mixem.config import Count, Criterion, LossWeights, Section, Seed
-from mixem.config_io import validate
+from mixem.settings import validate
 from sweeps.axes import Range
 
 

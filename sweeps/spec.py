@@ -9,7 +9,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from mixem.config import Config, CountOrZero, Positive, Section, Weight
-from mixem.config_io import (
+from mixem.errors import ConfigError
+from mixem.files import run_path
+from mixem.settings import (
     PLACE_ONLY,
     base_hash,
     config_hash,
@@ -21,8 +23,6 @@ from mixem.config_io import (
     set_key,
     validate,
 )
-from mixem.errors import ConfigError
-from mixem.files import run_path
 from sweeps.axes import Point, Space, first_points, random_points, size, spaces
 from sweeps.search_settings import SearchSettings
 

@@ -10,18 +10,18 @@ from ray import tune
 from rich.console import Console
 
 from mixem.config import Config
-from mixem.config_io import base_hash, load_config
-from mixem.datasets import Dataset
+from mixem.data.dataset import Dataset
 from mixem.errors import MixemError
 from mixem.experiment import load_base
 from mixem.records import Stage, failure, is_finished, saved_states, stage_folder, write_failure, write_stopped
-from sweeps.connection import cores_for, slots
+from mixem.settings import base_hash, load_config
 from sweeps.images import dataset_of
 from sweeps.plan import Plan
 from sweeps.progress import Progress
+from sweeps.session import cores_for, slots
 from sweeps.spec import Resources
 from sweeps.stopping import scheduler, validation_terms
-from sweeps.trial import StageTrainable
+from sweeps.worker import StageTrainable
 
 if TYPE_CHECKING:
     from sweeps.search import Search

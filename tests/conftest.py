@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from mixem.config import Config
-from mixem.config_io import override, preset_values, validate
+from mixem.settings import override, preset_values, validate
 
 settings.register_profile("shared-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared-machine")
@@ -35,7 +35,7 @@ def small():
 
 @pytest.fixture(scope="session")
 def synthetic(small):
-    from mixem.datasets import load_dataset
+    from mixem.data.dataset import load_dataset
 
     return load_dataset(small().data)
 

@@ -58,10 +58,10 @@ def test_every_room_uses_the_method():
 
 
 def test_nothing_is_unpickled_but_cifars_published_batches():
-    """Their reader refuses everything but arrays: tests/mixem/test_readers.py."""
+    """Their reader refuses everything but arrays: tests/mixem/data/test_published.py."""
     sources = {path.relative_to(ROOT): path for room in ROOMS for path in modules(room)}
     found = {str(name) for name, path in sources.items() if imported(path) & UNPICKLERS}
-    assert found == {"mixem/readers.py", "analysis/figures.py"}
+    assert found == {"mixem/data/published.py", "analysis/figures.py"}
     figures = (ROOT / "analysis/figures.py").read_text(encoding="utf-8")
     assert "from joblib import Parallel, delayed\n" in figures  # a process of its own, no file
     assert figures.count("joblib") == 1
@@ -91,7 +91,7 @@ def loaded(code, names):
 
 
 def test_configurations_are_read_without_torch():
-    code = "import mixem, mixem.config, mixem.config_io as io; io.preset('stl10')"
+    code = "import mixem, mixem.config, mixem.settings as io; io.preset('stl10')"
     assert loaded(code, {"torch", "numpy", "sklearn", "pandas", "ray", "json"}) == ["json"]
 
 

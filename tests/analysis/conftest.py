@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from run_folder import RunBuilder
+
+from tests.analysis.run_folder import RunBuilder
 
 
 @pytest.fixture(scope="session")

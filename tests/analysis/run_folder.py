@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from mixem.config import Config, LossWeights
-from mixem.config_io import base_hash, config_hash, dump_config, preset_values, set_key, validate
+from mixem.settings import base_hash, config_hash, dump_config, preset_values, set_key, validate
 
 GRID: dict[str, list[Any]] = {
     "loss.lambda2": [0.0, 0.01, 0.1],

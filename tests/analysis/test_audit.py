@@ -4,13 +4,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from run_folder import RunBuilder
 from scipy.stats import kendalltau, spearmanr
 from sklearn.metrics import adjusted_rand_score
 
 from analysis import load_results
 from analysis.audit import DESCRIPTIONS, LABEL_FREE, Audit, audit, seed_agreement, write_audit
 from mixem.config import LossWeights
+from tests.analysis.run_folder import RunBuilder
 
 REFERENCE = LossWeights()
 

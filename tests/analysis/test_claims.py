@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from run_folder import GRID, RunBuilder
 from scipy.stats import wilcoxon
 
 from analysis import load_results
 from analysis.claims import Claim, claims, holm
 from mixem.config import LossConfig, LossWeights
+from tests.analysis.run_folder import GRID, RunBuilder
 
 SEEDS = GRID | {"seed": [0, 1, 2]}
 

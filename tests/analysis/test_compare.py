@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_folder import PROVENANCE, RunBuilder
 
 from analysis.compare import compare, describe
-from mixem.config_io import set_key
+from mixem.settings import set_key
+from tests.analysis.run_folder import PROVENANCE, RunBuilder
 
 AXES: dict[str, list[Any]] = {"loss.lambda2": [0.0, 0.1], "seed": [0, 1]}
 

@@ -4,7 +4,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from run_folder import RunBuilder
 from sklearn.neighbors import NearestNeighbors
 
 from analysis.component_plots import RED, draw_class, draw_confusion, draw_gallery, draw_projection
@@ -17,6 +16,7 @@ from analysis.components import (
     projection,
 )
 from mixem.errors import CheckpointError
+from tests.analysis.run_folder import RunBuilder
 
 
 def folder_of(run: RunBuilder, labels: bool = True, images: bool = True) -> Path:

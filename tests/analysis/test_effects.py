@@ -1,13 +1,13 @@
 import math
 
 import pytest
-from run_folder import RunBuilder
 
 from analysis import load_results
 from analysis.audit import audit
 from analysis.effect_plots import draw_audit, draw_interactions, draw_marginals
 from analysis.effects import interactions, marginals
 from mixem.config import LossWeights
+from tests.analysis.run_folder import RunBuilder
 
 
 def test_means_over_everything_else(small: RunBuilder) -> None:

@@ -2,12 +2,12 @@ import json
 from pathlib import Path
 
 import pytest
-from run_folder import RunBuilder
 
 from analysis import export
 from analysis.export import export_best, write_best
-from mixem.config_io import load_config
 from mixem.errors import CheckpointError, ConfigError, MixemError
+from mixem.settings import load_config
+from tests.analysis.run_folder import RunBuilder
 
 
 def comments(path: Path) -> str:

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
-from run_folder import GRID, RunBuilder
 
 from analysis import load_results
 from analysis.heatmap_plots import draw_heatmap
 from analysis.heatmaps import TABLE_1, HeatmapData, Value, heatmap_data
 from analysis.selection import select
 from mixem.config import LossWeights
-from mixem.config_io import preset
 from mixem.errors import MixemError
+from mixem.settings import preset
+from tests.analysis.run_folder import GRID, RunBuilder
 
 REFERENCE = LossWeights()
 

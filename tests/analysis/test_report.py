@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_folder import RunBuilder
 
 from analysis.report import formula, number, percent, write_report
 from analysis.selection import Spread
 from mixem.config import LossWeights
 from mixem.errors import ConfigError
+from tests.analysis.run_folder import RunBuilder
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from run_folder import RunBuilder
 
 from analysis import load_results
 from analysis.results import load_spec, one_line, trained_on, write_tables
 from mixem.errors import ConfigError
+from tests.analysis.run_folder import RunBuilder
 
 
 def by_trial(run: RunBuilder) -> pd.DataFrame:

@@ -4,7 +4,6 @@ import math
 from pathlib import Path
 
 import pytest
-from run_folder import RunBuilder
 
 from analysis import load_results
 from analysis.effect_plots import NAMES
@@ -15,6 +14,7 @@ from analysis.scatter import ScatterData, draw_scatter, scatter_data
 from analysis.selection import select
 from mixem.config import LossWeights
 from mixem.errors import MixemError
+from tests.analysis.run_folder import RunBuilder
 
 AXES = {"loss.lambda2": [0.01, 0.02, 0.4], "loss.instance": ["max", "entropy"], "seed": [0, 1]}
 RANGE = {"low": 0.001, "high": 1.0, "log": True}

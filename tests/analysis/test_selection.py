@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from run_folder import RunBuilder
 
 from analysis import load_results
 from analysis.selection import (
@@ -23,6 +22,7 @@ from analysis.selection import (
 )
 from mixem.config import Criterion, LossWeights
 from mixem.errors import ConfigError, MixemError
+from tests.analysis.run_folder import RunBuilder
 
 REFERENCE = LossWeights()
 TERMS = {"contrastive": 5.0, "component_entropy": -4.0, "instance": 0.5, "push": -0.9, "pull": 0.7}

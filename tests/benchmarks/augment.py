@@ -17,7 +17,7 @@ from torchvision.transforms import v2
 
 from mixem.augment import SimCLRAugment
 from mixem.config import Config
-from mixem.config_io import preset
+from mixem.settings import preset
 
 BATCH = 512
 

@@ -20,11 +20,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from mixem.config import Config
-from mixem.config_io import load_config, preset
-from mixem.datasets import load_dataset, split_stage
+from mixem.data.dataset import load_dataset, split_stage
 from mixem.model import build
 from mixem.records import Stage, read_record
 from mixem.runtime import keep_freed_memory
+from mixem.settings import load_config, preset
 from mixem.training import Training
 
 PRESETS = ("stl10", "cifar10", "cifar100_20")

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from sklearn.datasets import make_blobs
 
 from mixem.config import Config
-from mixem.config_io import validate
-from mixem.datasets import ImageSet, StageSplit
-from mixem.evaluation import cluster_scores, embed, kmeans_from_components, kmeans_random
+from mixem.data.dataset import ImageSet, StageSplit
 from mixem.model import build
+from mixem.scoring.clustering import cluster_scores, embed, kmeans_from_components, kmeans_random
+from mixem.settings import validate
 from mixem.training import Training
 from sweeps.spec import load_spec
 

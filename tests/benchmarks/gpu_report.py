@@ -26,12 +26,12 @@ from torch._dynamo.utils import counters
 from torch.utils.flop_counter import FlopCounterMode
 
 from mixem.config import Config, LossWeights
-from mixem.config_io import override, preset_values, validate
-from mixem.datasets import ImageSet, StageSplit
-from mixem.evaluation import cluster_mixture, embed, score
+from mixem.data.dataset import ImageSet, StageSplit
 from mixem.losses import loss_terms
 from mixem.model import build
 from mixem.runtime import exact_fp32, generator
+from mixem.scoring.clustering import cluster_mixture, embed, score
+from mixem.settings import override, preset_values, validate
 from mixem.step import batch_terms
 from mixem.training import Training
 

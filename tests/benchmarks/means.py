@@ -17,10 +17,10 @@ from torch import Tensor, multiprocessing, nn
 
 from mixem.augment import AugmentParameters, SimCLRAugment
 from mixem.config import Config
-from mixem.config_io import override, preset_values, validate
 from mixem.losses import LossTerms, loss_terms
 from mixem.records import Stage
 from mixem.runtime import Precision, autocast, generator, keep_freed_memory
+from mixem.settings import override, preset_values, validate
 from mixem.step import LossSettings
 from mixem.training import Training
 

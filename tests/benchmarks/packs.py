@@ -15,10 +15,10 @@ from torch import Tensor, multiprocessing, nn
 
 from mixem.augment import SimCLRAugment
 from mixem.config import Config, RuntimeConfig
-from mixem.config_io import override, preset_values, validate
 from mixem.losses import LossTerms, WeightTensors, loss_terms
 from mixem.model import build
 from mixem.runtime import autocast, generator, keep_freed_memory, resolve_device, resolve_precision
+from mixem.settings import override, preset_values, validate
 from mixem.step import batch_terms, loss_settings
 
 STEPS = 4

@@ -17,10 +17,10 @@ from peer import Peer
 from torch import Tensor, nn
 
 from mixem.config import Config
-from mixem.config_io import override, preset_values, validate
-from mixem.datasets import ImageSet, StageSplit
+from mixem.data.dataset import ImageSet, StageSplit
 from mixem.model import build
 from mixem.runtime import autocast, generator, resolve_compile
+from mixem.settings import override, preset_values, validate
 from mixem.training import Training
 
 CPU_CASES = (("fashion_mnist", "resnet_small", 128), ("cifar10", "resnet_small", 128), ("cifar10", "resnet18", 128))

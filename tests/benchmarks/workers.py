@@ -16,8 +16,8 @@ from step import full_step, random_images, stage_2
 from torch import multiprocessing
 
 from mixem.config import Config
-from mixem.config_io import override, preset_values, validate
 from mixem.runtime import generator, keep_freed_memory
+from mixem.settings import override, preset_values, validate
 
 STEPS = 8
 """Steps that each process takes in a turn."""

@@ -14,15 +14,15 @@ import pytest
 import torch
 
 from mixem.checkpoint import load_tensors, save_tensors
-from mixem.config_io import base_hash, config_hash, dump_config, load_config
-from mixem.datasets import Dataset
+from mixem.data.dataset import Dataset
+from mixem.data.image_set import ImageSet
 from mixem.errors import CheckpointError, ConfigError, DataError, DivergenceError, OutOfMemoryError
-from mixem.evaluation import cluster_scores
 from mixem.experiment import Experiment, load_base
-from mixem.images import ImageSet
 from mixem.losses import LossTerms
 from mixem.model import build
 from mixem.records import STATES, is_finished, read_record, write_failure
+from mixem.scoring.clustering import cluster_scores
+from mixem.settings import base_hash, config_hash, dump_config, load_config
 from mixem.training import Training
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -202,8 +202,8 @@ def test_labels_do_not_change_the_training(small, synthetic, folders, tmp_path):
 CHILD = """
 import sys
 from pathlib import Path
-from mixem.config_io import load_config
-from mixem.datasets import load_dataset
+from mixem.settings import load_config
+from mixem.data.dataset import load_dataset
 from mixem.experiment import Experiment, load_base
 folder, base = map(Path, sys.argv[1:])
 config = load_config(folder / "start.yaml")

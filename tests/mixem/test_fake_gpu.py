@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from mixem.datasets import split_stage
+from mixem.data.dataset import split_stage
 from mixem.losses import LossTerms, WeightTensors
 from mixem.model import build
 from mixem.runtime import generator

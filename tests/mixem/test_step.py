@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from mixem.datasets import split_stage
+from mixem.data.dataset import split_stage
 from mixem.errors import ConfigError
 from mixem.model import build
 from mixem.runtime import resolve_compile

@@ -6,7 +6,7 @@ import torch
 
 from mixem.checkpoint import load_tensors, save_tensors
 from mixem.config import StageConfig
-from mixem.datasets import split_stage
+from mixem.data.dataset import split_stage
 from mixem.errors import CheckpointError, DivergenceError
 from mixem.losses import LossTerms
 from mixem.model import build

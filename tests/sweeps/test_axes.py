@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixem.config_io import preset, preset_values
 from mixem.errors import ConfigError
+from mixem.settings import preset, preset_values
 from sweeps.axes import Choices, Floats, Integers, Range, first_points, random_points, size, spaces
 
 BASE = preset_values("synthetic")

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from mixem.config_io import load_config
+from mixem.settings import load_config
 from tests.analysis.run_folder import RunBuilder
 from tests.sweeps.launch import ROOT, mixem, write_sweep
 

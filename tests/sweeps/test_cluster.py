@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from mixem.config_io import load_config
 from mixem.files import read_bytes, write_bytes
+from mixem.settings import load_config
 from sweeps.cluster import FETCHED, SCRIPT
 from sweeps.spec import load_spec, spec_hash
 from tests.analysis.run_folder import RunBuilder

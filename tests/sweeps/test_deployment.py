@@ -9,11 +9,11 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config
 
+from mixem.data.sources import SOURCES
 from mixem.errors import ConfigError
-from mixem.locations import SOURCES
 from sweeps.cluster import check_cluster, nodes_to_come
-from sweeps.connection import check_resources
 from sweeps.lock import locked
+from sweeps.session import check_resources
 from sweeps.spec import Resources, load_spec, spec_hash
 from tests.sweeps.launch import ROOT, mixem, run_script, start_script, write_sweep
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from ray.scripts import scripts as ray_scripts
 
-from sweeps.connection import check_resources
+from sweeps.session import check_resources
 from sweeps.spec import load_spec
 from tests.sweeps.launch import ROOT, run_script
 

@@ -23,7 +23,7 @@ cluster.shutdown()
 SEEN = """
 import json, os, sys
 import ray
-from sweeps.trial import assigned_gpus
+from sweeps.worker import assigned_gpus
 
 def seen():
     return assigned_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -11,8 +11,8 @@ import pytest
 import ray
 
 from analysis import load_results
-from mixem.config_io import load_config
 from mixem.model import build
+from mixem.settings import load_config
 from sweeps.images import load_datasets
 from sweeps.plan import Plan
 from sweeps.preflight import STATE_COPIES, space_needed

@@ -8,8 +8,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixem.config_io import config_hash
 from mixem.errors import ConfigError
+from mixem.settings import config_hash
 from sweeps.spec import load_spec, parse_spec, spec_hash
 
 ROOT = Path(__file__).parent.parent.parent

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from analysis import load_results
-from mixem.config_io import load_config
+from mixem.settings import load_config
 from tests.sweeps.launch import mixem, mixem_on_terminal, results, start_mixem, wait_for, write_sweep
 
 MEASURED = [

@@ -10,9 +10,9 @@ import torch
 from analysis.components import load_components
 from analysis.results import load_spec
 from mixem.checkpoint import load_tensors
-from mixem.config_io import load_config
 from mixem.errors import MixemError
 from mixem.records import read_record, read_stopped
+from mixem.settings import load_config
 
 
 class Attack:

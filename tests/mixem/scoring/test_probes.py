@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from mixem.datasets import Dataset
-from mixem.evaluation import embed
-from mixem.images import ImageSet
+from mixem.data.dataset import Dataset
+from mixem.data.image_set import ImageSet
 from mixem.model import SimCLR
-from mixem.probes import probe
+from mixem.scoring.clustering import embed
+from mixem.scoring.probes import probe
 
 
 @pytest.fixture

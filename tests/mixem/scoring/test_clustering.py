@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-from mixem.evaluation import (
+from mixem.data.image_set import ImageSet
+from mixem.model import build
+from mixem.scoring.clustering import (
     ClusteringRecord,
     Embedding,
     cluster_baselines,
@@ -24,8 +26,6 @@ from mixem.evaluation import (
     score,
     score_starts,
 )
-from mixem.images import ImageSet
-from mixem.model import build
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

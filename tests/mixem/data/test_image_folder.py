@@ -4,9 +4,9 @@ import torch
 from PIL import Image
 
 from mixem.config import DataConfig
-from mixem.config_io import preset
-from mixem.datasets import describe, load_dataset
+from mixem.data.dataset import describe, load_dataset
 from mixem.errors import ConfigError, DataError
+from mixem.settings import preset
 
 
 def save(path, width=20, height=16, colour=(10, 200, 30), mode="RGB"):

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from mixem.config import Config, DataConfig, LossConfig, LossWeights
-from mixem.config_io import (
+from mixem.errors import ConfigError
+from mixem.settings import (
     base_hash,
     config_hash,
     dump_config,
@@ -20,7 +21,6 @@ from mixem.config_io import (
     set_key,
     validate,
 )
-from mixem.errors import ConfigError
 
 PAPER = ("stl10", "cifar10", "cifar100_20")
 

@@ -3,8 +3,8 @@
 import torch
 from sklearn.metrics import adjusted_rand_score, davies_bouldin_score, silhouette_score
 
-from mixem.evaluation import Labels, embed, kmeans_from_components
 from mixem.runtime import autocast, generator
+from mixem.scoring.clustering import Labels, embed, kmeans_from_components
 from mixem.training import Training
 
 

@@ -9,9 +9,9 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from mixem.config import Config
-from mixem.datasets import Dataset
-from mixem.evaluation import Embedding, embed
+from mixem.data.dataset import Dataset
 from mixem.runtime import derive_seed
+from mixem.scoring.clustering import Embedding, embed
 
 MOST_IMAGES = 10_000
 """At most this many labelled training images are used."""

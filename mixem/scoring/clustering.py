@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from mixem.augment import normalise
 from mixem.config import Config
-from mixem.datasets import ImageSet
+from mixem.data.dataset import ImageSet
 from mixem.model import SimCLR
 from mixem.runtime import autocast, derive_seed, resolve_device, resolve_precision
 

@@ -8,7 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dataset_files import (
+
+from mixem.data.dataset import load_dataset
+from mixem.data.sources import SOURCES
+from mixem.errors import DataError
+from mixem.settings import preset
+from tests.mixem.data.dataset_files import (
     idx,
     python2_pickle,
     random_images,
@@ -17,11 +22,6 @@ from dataset_files import (
     write_fashion_mnist,
     write_stl10,
 )
-
-from mixem.config_io import preset
-from mixem.datasets import load_dataset
-from mixem.errors import DataError
-from mixem.locations import SOURCES
 
 WRITERS = {
     "fashion_mnist": write_fashion_mnist,

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from torchvision.transforms.functional import resize as torchvision_resize
 
 from mixem.config import DataConfig, StageConfig
-from mixem.config_io import preset, preset_names
-from mixem.datasets import CHANNELS, READERS, Dataset, ImageSet, describe, load_dataset, split_stage
+from mixem.data.dataset import CHANNELS, READERS, Dataset, ImageSet, describe, load_dataset, split_stage
+from mixem.data.image_set import resize
 from mixem.errors import ConfigError, DataError
-from mixem.images import resize
+from mixem.settings import preset, preset_names
 
 
 def numbered(start, stop, labelled=True):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from mixem.evaluation import Embedding
-from mixem.examples import PER_CLASS, PER_COMPONENT, write_examples
-from mixem.images import ImageSet
+from mixem.data.image_set import ImageSet
+from mixem.scoring.clustering import Embedding
+from mixem.scoring.exhibits import PER_CLASS, PER_COMPONENT, write_examples
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from mixem.config import DataConfig
+from mixem.data.image_set import ImageSet, resize
+from mixem.data.sources import data_folder, reading
 from mixem.errors import ConfigError, DataError
-from mixem.images import ImageSet, resize
-from mixem.locations import data_folder, reading
 
 
 def read_image_folder(data: DataConfig) -> dict[str, ImageSet]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
-from analysis.correlation import correlations, weighted_kendall, weighted_spearman
+from analysis.statistics import correlations, weighted_kendall, weighted_spearman
 
 
 @pytest.mark.parametrize("values", [1000, 5])

@@ -11,10 +11,10 @@ from pathlib import Path
 from torchvision.datasets.utils import download_and_extract_archive, download_url
 
 from mixem.config import DataConfig
-from mixem.config_io import preset_names, preset_values, validate
-from mixem.datasets import load_dataset
+from mixem.data.dataset import load_dataset
+from mixem.data.sources import SOURCES, damaged, data_folder, locate, present_files, reading
 from mixem.errors import DataError
-from mixem.locations import SOURCES, damaged, data_folder, locate, present_files, reading
+from mixem.settings import preset_names, preset_values, validate
 
 TIMEOUT = 30.0
 """Seconds without an answer after which a download is given up."""

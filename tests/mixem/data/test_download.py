@@ -9,12 +9,12 @@ from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from dataset_files import write_cifar10, write_fashion_mnist
 
-from mixem import downloads
-from mixem.downloads import obtain
+from mixem.data import download as downloads
+from mixem.data.download import obtain
+from mixem.data.sources import SOURCES
 from mixem.errors import ConfigError, DataError
-from mixem.locations import SOURCES
+from tests.mixem.data.dataset_files import write_cifar10, write_fashion_mnist
 
 
 def md5(content):

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from mixem.config import Config, DataConfig, StageConfig
+from mixem.data.image_folder import read_image_folder
+from mixem.data.image_set import ImageSet
+from mixem.data.published import read_cifar10, read_cifar100_20, read_digits, read_fashion_mnist, read_stl10
+from mixem.data.synthetic import draw_synthetic
 from mixem.errors import ConfigError, DataError
-from mixem.image_folder import read_image_folder
-from mixem.images import ImageSet
-from mixem.readers import read_cifar10, read_cifar100_20, read_digits, read_fashion_mnist, read_stl10
-from mixem.synthetic import draw_synthetic
 
 __all__ = ["Dataset", "ImageSet", "StageSplit", "describe", "load_dataset", "split_stage"]
 

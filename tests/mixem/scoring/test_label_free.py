@@ -3,10 +3,10 @@
 import pytest
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
-from mixem.datasets import split_stage
-from mixem.evaluation import embed, kmeans_from_components
-from mixem.label_free import label_free
+from mixem.data.dataset import split_stage
 from mixem.model import build
+from mixem.scoring.clustering import embed, kmeans_from_components
+from mixem.scoring.label_free import label_free
 from mixem.training import Training
 
 pytestmark = pytest.mark.usefixtures("one_thread")

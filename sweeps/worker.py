@@ -10,12 +10,12 @@ import torch
 from ray import tune
 
 from mixem.config import Config, LossWeights
-from mixem.config_io import base_hash
-from mixem.datasets import Dataset
+from mixem.data.dataset import Dataset
 from mixem.errors import MixemError
 from mixem.experiment import Experiment
 from mixem.files import run_path
 from mixem.records import Stage, is_finished, write_failure
+from mixem.settings import base_hash
 from sweeps.images import images_key
 
 FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 from mixem.config import DataConfig
-from mixem.images import ImageSet, resize
+from mixem.data.image_set import ImageSet, resize
 
 CLASSES = ("red disc", "green square", "blue cross", "yellow ring")
 COLOURS = ((230, 40, 40), (90, 190, 90), (60, 60, 230), (240, 230, 90))

@@ -9,9 +9,9 @@ from torch.nn import functional as F
 
 from mixem.checkpoint import save_arrays
 from mixem.config import Config
-from mixem.datasets import ImageSet
-from mixem.evaluation import Embedding
+from mixem.data.dataset import ImageSet
 from mixem.runtime import derive_seed
+from mixem.scoring.clustering import Embedding
 
 PER_COMPONENT = 20
 """Random images of every mixture component."""

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torchvision.datasets import CIFAR10, CIFAR100, FashionMNIST
 
 from mixem.config import DataConfig
-from mixem.images import ImageSet, resize
-from mixem.locations import damaged, locate, reading
+from mixem.data.image_set import ImageSet, resize
+from mixem.data.sources import damaged, locate, reading
 
 Bytes = NDArray[np.uint8]
 

@@ -1,0 +1,1 @@
+"""The images: reading, downloading and dividing them into training, validation and test images."""

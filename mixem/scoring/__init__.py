@@ -1,0 +1,1 @@
+"""What a trained model is worth: clusterings and their scores, criteria without labels, probes, images to show."""
