@@ -18,8 +18,8 @@ from mixem.config import Config
 from mixem.data.dataset import Dataset, split_stage
 from mixem.errors import CheckpointError, DataError, OutOfMemoryError
 from mixem.files import write_json, write_text
+from mixem.old_records import STATES, Stage, identity, is_finished, read_record, saved_states, write_config
 from mixem.provenance import provenance
-from mixem.records import STATES, Stage, identity, is_finished, read_record, saved_states, write_config
 from mixem.runtime import exact_fp32, keep_freed_memory, set_threads
 from mixem.scoring.clustering import (
     Embedding,

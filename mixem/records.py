@@ -1,125 +1,203 @@
-"""The records that a stage leaves in its folder. Reading them needs no torch.
+"""The records of a run folder: one model writes and reads each of them. Reading needs no torch.
 
-    FOLDER/config.yaml            the configuration
-           metrics.csv            one row an epoch
-           state.safetensors      where to go on from, while it runs; and the one before it, state.previous.safetensors
-           weights.safetensors    the trained model
-           embedding.npz          stage 2: features, p and clusters of the test split
-           examples.npz           stage 2: some of its images, to show the components with
-           result.json            written last: this stage is finished
-           failed.json            instead: why it ended
-           stopped.json           instead: when a scheduler stopped it early, and its validation terms then
-
-A run folder holds them as base/HASH (stage 1) and trials/HASH (stage 2).
+A record that is read may hold further keys, which are ignored; NaN and infinity are damage.
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from mixem.config import Config
-from mixem.errors import CheckpointError
-from mixem.files import read_text, write_json, write_text
-from mixem.settings import base_hash, config_hash, dump_config
+from pydantic import BaseModel, ConfigDict, Field
 
-Stage = Literal["pretrain", "train"]
-Ending = Literal["finished", "failed", "stopped"]
-STATES = ("state.safetensors", "state.previous.safetensors")
-"""What a stage goes on from, the newest first."""
-REQUIRED = ("scores", "validation", "provenance")
-"""Keys without which a result is damaged."""
+from mixem.config import Count, Criterion, LossWeights
+from mixem.errors import CheckpointError, ConfigError
+from mixem.files import read_text, write_json
+from mixem.settings import validate
+
+Hash = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
-def identity(stage: Stage, config: Config) -> str:
-    """The hash that names a stage's folder."""
-    return base_hash(config) if stage == "pretrain" else config_hash(config)
+class Record(BaseModel):
+    """Base of everything that is written to a run folder and read from it."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", allow_inf_nan=False, coerce_numbers_to_str=True, use_attribute_docstrings=True
+    )
 
 
-def stage_folder(run: Path, stage: Stage, name: str) -> Path:
-    """Where the record of a stage lies in a run folder."""
-    return run / ("base" if stage == "pretrain" else "trials") / name
+AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
-def read_record(folder: Path) -> dict[str, Any]:
-    """The record of a finished stage; raises CheckpointError when it is absent or damaged."""
-    path = folder / "result.json"
+class AxisRange(Record):
+    """An axis of a sampled sweep: numbers from `low` to `high`."""
+
+    low: float
+    high: float
+    log: bool = False
+    """Whether the numbers are drawn evenly over their logarithm."""
+    step: Count | None = None
+    """Distance of whole numbers. If None, 1."""
+
+
+class RunSpec(Record, extra="allow"):
+    """What a run set out to do: spec.yaml, the resolved sweep and the hashes of its trials in order.
+
+    The settings of the sweep that only a launch needs are kept as further keys.
+    """
+
+    dataset: str
+    name: str
+    axes: dict[str, list[Any] | AxisRange] = {}
+    search: str = "grid"
+    samples: int | None = None
+    criterion: Criterion = "reference"
+    reference: LossWeights = LossWeights()
+    trials: tuple[Hash, ...]
+
+    @property
+    def to_propose(self) -> int:
+        """How many points a search by Optuna has yet to propose; each is a trial for every seed."""
+        if self.search != "optuna" or not self.samples:
+            return 0
+        seeds = self.axes.get("seed")
+        return max(0, self.samples - len(self.trials) // (len(seeds) if isinstance(seeds, list) else 1))
+
+
+class Scores(Record):
+    """One clustering of the test split: how it scores, None without labels, and how evenly it uses its clusters."""
+
+    acc: Share | None = None
+    """Hungarian-matched accuracy."""
+    nmi: float | None = None
+    """Normalised mutual information, arithmetic mean."""
+    ari: float | None = None
+    """Adjusted Rand index."""
+    clusters_used: int | None = None
+    """Clusters that hold an image."""
+    size_entropy: float | None = None
+    """Entropy of the clusters' sizes in nats."""
+
+
+class ValidationTerms(Record):
+    """The raw loss terms on the fixed validation images (paper section 3)."""
+
+    contrastive: float
+    component_entropy: float
+    instance: float
+    push: float
+    pull: float
+
+
+class Provenance(Record, extra="allow"):
+    """Versions, hardware and checksums, and one line per data split."""
+
+    data: tuple[str, ...] = ()
+    data_checksum: str = ""
+    """SHA-256 over the images."""
+    __pydantic_extra__: dict[str, str | int | float | None]
+
+
+class BaseRecord(Record):
+    """A finished base encoder and the baselines on its features: base/HASH/result.json."""
+
+    base: Hash
+    status: Literal["finished"] = "finished"
+    epochs: int
+    seconds: float
+    training: dict[str, float] = {}
+    validation: dict[str, float] = {}
+    scores: dict[str, Scores]
+    restarts: dict[str, tuple[float, ...]] = {}
+    """ACC, NMI and ARI of every start of SimCLR + K-means."""
+    supervised: dict[str, Share] = {}
+    """Accuracy of classifiers on the features: `linear` and `knn`."""
+    warnings: tuple[str, ...] = ()
+    provenance: Provenance = Provenance()
+
+    @property
+    def hash(self) -> str:
+        """The folder it belongs to."""
+        return self.base
+
+
+class TrialRecord(Record):
+    """A finished trial: trials/HASH/result.json."""
+
+    trial: Hash
+    base: Hash
+    status: Literal["finished"] = "finished"
+    epochs: int
+    seconds: float
+    training: dict[str, float] = {}
+    validation: ValidationTerms
+    scores: dict[str, Scores]
+    label_free: dict[str, float] = {}
+    """Criteria that need no labels (`mixem.scoring.label_free`)."""
+    warnings: tuple[str, ...] = ()
+    provenance: Provenance = Provenance()
+
+    @property
+    def hash(self) -> str:
+        """The folder it belongs to."""
+        return self.trial
+
+
+class FailedRecord(Record):
+    """A stage that ended without a result: failed.json."""
+
+    trial: Hash
+    reason: str
+    """Why, in one line."""
+    epoch: int | None = None
+    """Epochs that were done. If None, it is not known."""
+
+    @property
+    def hash(self) -> str:
+        """The folder it belongs to."""
+        return self.trial
+
+
+class StoppedRecord(Record):
+    """A trial that a scheduler stopped early: stopped.json."""
+
+    trial: Hash
+    reason: str
+    epoch: int
+    """Epochs that were done."""
+    validation: dict[str, float]
+    """The validation terms of that epoch."""
+
+    @property
+    def hash(self) -> str:
+        """The folder it belongs to."""
+        return self.trial
+
+
+StageRecord = TypeVar("StageRecord", BaseRecord, TrialRecord)
+HashedRecord = TypeVar("HashedRecord", BaseRecord, TrialRecord, FailedRecord, StoppedRecord)
+
+
+def read_record(model: type[HashedRecord], path: Path, name: str) -> HashedRecord:
+    """The record of the trial or base encoder with the hash `name`.
+
+    Raises CheckpointError where the file is absent, damaged, or belongs to another one.
+    """
     try:
-        record = json.loads(read_text(path))
+        values = json.loads(read_text(path))
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
-    except (ValueError, IsADirectoryError, PermissionError) as error:  # others, a storage's, may pass
-        raise CheckpointError(f"{path}: damaged record ({error})") from None
-    if not isinstance(record, dict) or any(not isinstance(record.get(key), dict) for key in REQUIRED):
-        raise CheckpointError(f"{path}: damaged record (it lacks one of {', '.join(REQUIRED)})")
+    except (ValueError, RecursionError, IsADirectoryError, PermissionError) as error:  # others, a storage's, may pass
+        raise CheckpointError(f"{path}: damaged record ({' '.join(str(error).split())})") from None
+    try:
+        record = validate(model, values, str(path))
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from None
+    if record.hash != name:
+        raise CheckpointError(f"{path}: belongs to {record.hash}, not to {name}")
     return record
 
 
-def is_finished(folder: Path) -> bool:
-    """Whether `folder` holds a whole record of a finished stage."""
-    try:
-        read_record(folder)
-    except CheckpointError:
-        return False
-    return True
-
-
-def ending(folder: Path) -> Ending | None:
-    """How a stage ended; None: it has not. A damaged result is a failure."""
-    if is_finished(folder):
-        return "finished"
-    if (folder / "failed.json").exists() or (folder / "result.json").exists():
-        return "failed"
-    return "stopped" if (folder / "stopped.json").exists() else None
-
-
-def is_failed(folder: Path) -> bool:
-    """Whether a stage ended without a result, or its result is damaged."""
-    return ending(folder) == "failed"
-
-
-def failure(folder: Path) -> str:
-    """Why a stage ended without a result."""
-    try:
-        return str(json.loads(read_text(folder / "failed.json"))["reason"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return "for an unknown reason"
-
-
-def saved_states(folder: Path) -> list[Path]:
-    """The files a stage can go on from, the newest first; none where it has not begun or is over."""
-    return [folder / name for name in STATES if (folder / name).exists()]
-
-
-def is_stopped(folder: Path) -> bool:
-    """Whether a scheduler stopped a stage early, and it has not been taken up since."""
-    return ending(folder) == "stopped"
-
-
-def read_stopped(folder: Path) -> tuple[int, dict[str, float]]:
-    """At which epoch a stage was stopped early, and its validation terms then; raises CheckpointError for damage."""
-    path = folder / "stopped.json"
-    try:
-        record = json.loads(read_text(path))
-        return int(record["epoch"]), {term: float(value) for term, value in record["validation"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path}: damaged record ({error})") from None
-
-
-def write_config(folder: Path, config: Config) -> None:
-    """Write config.yaml, runnable alone by `mixem train`."""
-    write_text(folder / "config.yaml", dump_config(config))
-
-
-def write_failure(folder: Path, name: str, reason: str, epoch: int | None) -> None:
-    """Record that a stage ended without a result, and why, in one line."""
-    write_json(folder / "failed.json", {"trial": name, "reason": " ".join(reason.split()), "epoch": epoch})
-
-
-def write_stopped(folder: Path, name: str, scheduler: str, epoch: int, validation: Mapping[str, float]) -> None:
-    """Record that a scheduler stopped a stage early; its state goes, for it is not to be continued."""
-    reason = f"stopped by {scheduler} at epoch {epoch}"
-    values = {"trial": name, "reason": reason, "epoch": epoch, "validation": dict(validation)}
-    write_json(folder / "stopped.json", values)
-    for state in saved_states(folder):
-        state.unlink()
+def write_record(path: Path, record: Record) -> None:
+    """Write a record atomically as JSON."""
+    write_json(path, record.model_dump(mode="json"))

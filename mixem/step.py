@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mixem.augment import AugmentParameters, SimCLRAugment
 from mixem.config import LossConfig
 from mixem.losses import LossTerms, loss_terms, nt_xent
-from mixem.records import Stage
+from mixem.old_records import Stage
 from mixem.runtime import Precision, autocast
 
 MOST_GRAPHS = 64

@@ -16,7 +16,7 @@ from mixem.data.dataset import ImageSet, StageSplit
 from mixem.errors import CheckpointError, DivergenceError
 from mixem.losses import LossTerms, WeightTensors
 from mixem.model import build, transfer_encoder
-from mixem.records import Stage
+from mixem.old_records import Stage
 from mixem.runtime import (
     Precision,
     derive_seed,

@@ -7,7 +7,7 @@ from mixem.config import Config, DataConfig
 from mixem.data.dataset import Dataset, describe, load_dataset
 from mixem.experiment import check_images
 from mixem.files import each
-from mixem.records import is_finished
+from mixem.old_records import is_finished
 from sweeps.plan import Plan
 
 

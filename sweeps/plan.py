@@ -10,7 +10,7 @@ import yaml
 
 from mixem.config import Config
 from mixem.files import each, is_local, write_text
-from mixem.records import Ending, ending, is_finished, stage_folder
+from mixem.old_records import Ending, ending, is_finished, stage_folder
 from mixem.settings import base_hash
 from sweeps.spec import SweepSpec
 

@@ -15,7 +15,7 @@ from mixem.data.dataset import Dataset
 from mixem.errors import MixemError
 from mixem.files import is_local, is_storage_error, run_path, write_bytes
 from mixem.model import Encoder, build
-from mixem.records import Stage
+from mixem.old_records import Stage
 from sweeps.images import dataset_of
 from sweeps.plan import Plan
 from sweeps.session import slots

@@ -11,7 +11,7 @@ from rich.console import Console
 from mixem.data.dataset import describe
 from mixem.errors import MixemError
 from mixem.files import each
-from mixem.records import write_config
+from mixem.old_records import write_config
 from sweeps.cluster import nodes_to_come
 from sweeps.images import check_data, dataset_of, load_datasets
 from sweeps.lock import locked

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from mixem.config import Config, LossWeights
 from mixem.errors import CheckpointError, ConfigError, MixemError
 from mixem.files import is_local
-from mixem.records import is_failed, is_finished, is_stopped, read_record, read_stopped, write_config
+from mixem.old_records import is_failed, is_finished, is_stopped, read_record, read_stopped, write_config
 from mixem.settings import digest
 from sweeps.axes import Point, random_points
 from sweeps.spec import SweepSpec

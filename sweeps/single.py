@@ -9,7 +9,7 @@ from mixem.data.dataset import Dataset, describe, load_dataset
 from mixem.errors import CheckpointError, ConfigError, MixemError
 from mixem.experiment import Experiment, check_images, load_base
 from mixem.model import build
-from mixem.records import Stage, identity, is_finished, read_record, stage_folder, write_failure
+from mixem.old_records import Stage, identity, is_finished, read_record, stage_folder, write_failure
 from mixem.runtime import exact_fp32, set_threads
 from mixem.scoring.clustering import ClusteringRecord, cluster_mixture, collapse_warnings, embed, score
 from mixem.settings import load_config

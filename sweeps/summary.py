@@ -12,7 +12,7 @@ from analysis.answer import write_answer
 from analysis.report import plain
 from analysis.results import METHODS, load_results, load_spec, trained_on
 from mixem.files import each, read_text
-from mixem.records import is_failed, is_finished
+from mixem.old_records import is_failed, is_finished
 
 SCORES = {"acc": "ACC", "nmi": "NMI", "ari": "ARI"}
 UNLABELLED = {"clusters_used": "clusters used", "size_entropy": "entropy of sizes"}

@@ -13,7 +13,7 @@ from mixem.config import Config
 from mixem.data.dataset import Dataset
 from mixem.errors import MixemError
 from mixem.experiment import load_base
-from mixem.records import Stage, failure, is_finished, saved_states, stage_folder, write_failure, write_stopped
+from mixem.old_records import Stage, failure, is_finished, saved_states, stage_folder, write_failure, write_stopped
 from mixem.settings import base_hash, load_config
 from sweeps.images import dataset_of
 from sweeps.plan import Plan

@@ -14,7 +14,7 @@ from mixem.data.dataset import Dataset
 from mixem.errors import MixemError
 from mixem.experiment import Experiment
 from mixem.files import run_path
-from mixem.records import Stage, is_finished, write_failure
+from mixem.old_records import Stage, is_finished, write_failure
 from mixem.settings import base_hash
 from sweeps.images import images_key
 

@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mixem.config import Config
 from mixem.data.dataset import load_dataset, split_stage
 from mixem.model import build
-from mixem.records import Stage, read_record
+from mixem.old_records import Stage, read_record
 from mixem.runtime import keep_freed_memory
 from mixem.settings import load_config, preset
 from mixem.training import Training

@@ -67,7 +67,7 @@ def run_sweep(file: Path, address: str, trials: int) -> dict[str, float]:
 
 def check(run: Path, trials: int) -> None:
     """Fail unless exactly the planned trials have a result, each its own, and none has failed."""
-    from mixem.records import read_record
+    from mixem.old_records import read_record
 
     planned = yaml.safe_load((run / "spec.yaml").read_text())["trials"]
     records = {path.parent.name: read_record(path.parent) for path in run.glob("trials/*/result.json")}

@@ -18,7 +18,7 @@ from torch import Tensor, multiprocessing, nn
 from mixem.augment import AugmentParameters, SimCLRAugment
 from mixem.config import Config
 from mixem.losses import LossTerms, loss_terms
-from mixem.records import Stage
+from mixem.old_records import Stage
 from mixem.runtime import Precision, autocast, generator, keep_freed_memory
 from mixem.settings import override, preset_values, validate
 from mixem.step import LossSettings

@@ -20,7 +20,7 @@ from mixem.errors import CheckpointError, ConfigError, DataError, DivergenceErro
 from mixem.experiment import Experiment, load_base
 from mixem.losses import LossTerms
 from mixem.model import build
-from mixem.records import STATES, is_finished, read_record, write_failure
+from mixem.old_records import STATES, is_finished, read_record, write_failure
 from mixem.scoring.clustering import cluster_scores
 from mixem.settings import base_hash, config_hash, dump_config, load_config
 from mixem.training import Training

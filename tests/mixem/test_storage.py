@@ -26,7 +26,7 @@ from mixem.files import (
     write_json,
     write_text,
 )
-from mixem.records import is_failed, is_finished, read_record, write_failure
+from mixem.old_records import is_failed, is_finished, read_record, write_failure
 from tests.s3 import relay
 
 

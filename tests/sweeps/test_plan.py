@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from mixem.files import write_json, write_text
-from mixem.records import ending
+from mixem.old_records import ending
 from sweeps.plan import Plan
 from sweeps.spec import SweepSpec
 

@@ -10,7 +10,7 @@ import pytest
 from mixem.config import LossWeights
 from mixem.errors import ConfigError, MixemError
 from mixem.files import write_json
-from mixem.records import write_failure, write_stopped
+from mixem.old_records import write_failure, write_stopped
 from sweeps.plan import Plan
 from sweeps.proposals import Proposals
 from sweeps.search import REPEATS, Outcome, Search

@@ -8,7 +8,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from analysis import load_results
 from mixem.files import write_json, write_text
-from mixem.records import write_stopped
+from mixem.old_records import write_stopped
 from sweeps.plan import Plan
 from sweeps.spec import SweepSpec
 from sweeps.stopping import scheduler, validation_terms

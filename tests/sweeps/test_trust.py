@@ -11,7 +11,7 @@ from analysis.components import load_components
 from analysis.results import load_spec
 from mixem.checkpoint import load_tensors
 from mixem.errors import MixemError
-from mixem.records import read_record, read_stopped
+from mixem.old_records import read_record, read_stopped
 from mixem.settings import load_config
 
 

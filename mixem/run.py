@@ -1,0 +1,359 @@
+"""The run folder, its layout and its file names; nobody else spells them. Reading it needs no torch.
+
+RUN/spec.yaml                  the sweep and the hashes of its trials
+    lock.json                  the launch that is under way, if one is
+    base/HASH/                 a base encoder (stage 1)
+    trials/HASH/config.yaml    the configuration, runnable by itself: `mixem train`
+                metrics.csv    one row an epoch, every raw loss term
+                state.safetensors   where to go on from, while it runs; state.previous.safetensors is the one before
+                result.json    written last, atomically: this trial is finished
+                failed.json    instead of it: why it ended
+                stopped.json   instead of it: a scheduler stopped it early, with its validation terms then
+                weights.safetensors   the trained model
+                embedding.npz  features, p and clusters of the test split
+                examples.npz   some of its images, to show the components with
+    study.db                   a search by Optuna
+    results.csv, results.parquet, audit.csv, best.yaml, best.safetensors, report/, ray.log
+
+A run folder of any earlier version is read as it is.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Generic, Self
+
+import yaml
+
+from mixem.config import Config
+from mixem.errors import CheckpointError, ConfigError, MixemError
+from mixem.files import each, is_local, read_text, run_path, write_text
+from mixem.records import (
+    BaseRecord,
+    FailedRecord,
+    RunSpec,
+    StageRecord,
+    StoppedRecord,
+    TrialRecord,
+    read_record,
+    write_record,
+)
+from mixem.settings import dump_config, load_config, read_yaml, validate
+
+VALIDATION_PREFIX = "validation_"
+"""What the columns of metrics.csv that hold validation terms begin with."""
+
+
+class Status(StrEnum):
+    """How far a stage is, or how it ended."""
+
+    PENDING = "pending"
+    """It has not begun."""
+    STARTED = "started"
+    """It has trained an epoch, and not ended."""
+    FINISHED = "finished"
+    """Its result is recorded."""
+    FAILED = "failed"
+    """It ended without a result, for a recorded reason."""
+    STOPPED = "stopped"
+    """A scheduler stopped it early."""
+    DAMAGED = "damaged"
+    """Its record or its configuration cannot be used."""
+
+
+@dataclass(frozen=True)
+class StageState(Generic[StageRecord]):
+    """What a stage's folder says, read once."""
+
+    hash: str
+    status: Status
+    config: Config | None = None
+    """The configuration. If None, it is not written yet, or it is damaged."""
+    record: StageRecord | None = None
+    """The result. If None, the stage is not finished."""
+    reason: str = ""
+    """Why it failed, was stopped, or counts as damaged; empty otherwise."""
+
+
+@dataclass(frozen=True)
+class StageFolder(Generic[StageRecord]):
+    """RUN/base/HASH or RUN/trials/HASH: the files that one stage leaves."""
+
+    path: Path
+    model: type[StageRecord]
+    """What its result is."""
+
+    @property
+    def hash(self) -> str:
+        """The hash of the configuration, which names the folder."""
+        return self.path.name
+
+    @property
+    def config_file(self) -> Path:
+        """The configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def metrics_file(self) -> Path:
+        """One row an epoch."""
+        return self.path / "metrics.csv"
+
+    @property
+    def result_file(self) -> Path:
+        """The result, which says that the stage is finished."""
+        return self.path / "result.json"
+
+    @property
+    def failed_file(self) -> Path:
+        """Why the stage ended without a result."""
+        return self.path / "failed.json"
+
+    @property
+    def stopped_file(self) -> Path:
+        """When a scheduler stopped the stage."""
+        return self.path / "stopped.json"
+
+    @property
+    def state_files(self) -> tuple[Path, Path]:
+        """Where the newest state is written, and where the one before it is kept."""
+        return self.path / "state.safetensors", self.path / "state.previous.safetensors"
+
+    @property
+    def weights_file(self) -> Path:
+        """The trained model."""
+        return self.path / "weights.safetensors"
+
+    @property
+    def embedding_file(self) -> Path:
+        """Features, mixing coefficients and clusters of the test split (stage 2)."""
+        return self.path / "embedding.npz"
+
+    @property
+    def examples_file(self) -> Path:
+        """Some of the test images (stage 2)."""
+        return self.path / "examples.npz"
+
+    def status(self) -> Status:
+        """How far the stage is, or how it ended; the one place where that is decided."""
+        return self.read().status
+
+    def read(self) -> StageState[StageRecord]:
+        """The configuration, the result, and how the stage ended, in one look."""
+        config = None
+        try:
+            if self.config_file.exists():
+                config = self.config()
+            if self.result_file.exists():
+                record = self.result()
+                if config is None:
+                    raise CheckpointError(f"{self.config_file}: missing")
+                return StageState(self.hash, Status.FINISHED, config, record)
+            if self.failed_file.exists():
+                failure = self.failure()
+                epoch = "" if failure.epoch is None else f" (epoch {failure.epoch})"
+                return StageState(self.hash, Status.FAILED, config, reason=failure.reason + epoch)
+            if self.stopped_file.exists():
+                return StageState(self.hash, Status.STOPPED, config, reason=self.stopped().reason)
+        except MixemError as error:
+            return StageState(self.hash, Status.DAMAGED, config, reason=str(error).replace(f"{self.path}/", ""))
+        begun = self.metrics_file.exists() or bool(self.states())
+        return StageState(self.hash, Status.STARTED if begun else Status.PENDING, config)
+
+    def config(self) -> Config:
+        """The configuration; raises ConfigError where it is absent or damaged."""
+        return load_config(self.config_file)
+
+    def result(self) -> StageRecord:
+        """The result; raises CheckpointError where it is absent or damaged."""
+        return read_record(self.model, self.result_file, self.hash)
+
+    def failure(self) -> FailedRecord:
+        """Why the stage ended without a result; raises CheckpointError where that is absent or damaged."""
+        return read_record(FailedRecord, self.failed_file, self.hash)
+
+    def stopped(self) -> StoppedRecord:
+        """When a scheduler stopped the stage; raises CheckpointError where that is absent or damaged."""
+        return read_record(StoppedRecord, self.stopped_file, self.hash)
+
+    def states(self) -> list[Path]:
+        """The files that the stage can go on from, the newest first; empty where it has not begun or is over."""
+        return [path for path in self.state_files if path.exists()]
+
+    def metrics(self) -> list[dict[str, str]]:
+        """The rows of metrics.csv as text; empty where the stage has not finished an epoch."""
+        try:
+            text = read_text(self.metrics_file)
+        except OSError:
+            return []
+        return list(csv.DictReader(text.splitlines()))
+
+    def write_config(self, config: Config) -> None:
+        """Write config.yaml, runnable by `mixem train`."""
+        write_text(self.config_file, dump_config(config))
+
+    def begin(self, config: Config) -> None:
+        """Write config.yaml, and remove how an earlier attempt ended and what its killed writers left."""
+        self.write_config(config)
+        for stale in (self.failed_file, self.stopped_file, *self.path.glob(".*.*")):  # temporary files begin with a dot
+            stale.unlink(missing_ok=True)
+
+    def write_metrics(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Write metrics.csv: one row an epoch, columns for every key that some row has."""
+        keys = sorted({key for row in rows for key in row}, key=_column_order)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, keys, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.metrics_file, text.getvalue())
+
+    def finish(self, record: StageRecord) -> None:
+        """Record the result, by which the stage is finished; its states go."""
+        write_record(self.result_file, record)
+        self._remove_states()
+
+    def fail(self, reason: str, epoch: int | None = None) -> None:
+        """Record that the stage ended without a result after `epoch` epochs, and why, in one line."""
+        write_record(self.failed_file, FailedRecord(trial=self.hash, reason=" ".join(reason.split()), epoch=epoch))
+
+    def stop(self, scheduler: str, epoch: int, validation: Mapping[str, float]) -> None:
+        """Record that a scheduler stopped the stage after `epoch` epochs; its states go, for it is not continued."""
+        reason = f"stopped by {scheduler} at epoch {epoch}"
+        record = StoppedRecord(trial=self.hash, reason=reason, epoch=epoch, validation=dict(validation))
+        write_record(self.stopped_file, record)
+        self._remove_states()
+
+    def _remove_states(self) -> None:
+        for state in self.states():
+            state.unlink(missing_ok=True)
+
+
+TrialFolder = StageFolder[TrialRecord]
+BaseFolder = StageFolder[BaseRecord]
+
+
+@dataclass(frozen=True)
+class Run:
+    """RUN, the folder of a sweep: on a disk, on NFS, or in an object storage."""
+
+    path: Path
+
+    @classmethod
+    def at(cls, place: "Path | str | Run") -> Self:
+        """The run folder at a path or a URL such as s3://bucket/run; raises ConfigError for other URLs."""
+        return cls(place.path if isinstance(place, Run) else run_path(place))
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it lies on a disk or NFS, in no object storage."""
+        return is_local(self.path)
+
+    @property
+    def spec_file(self) -> Path:
+        """The sweep and the hashes of its trials."""
+        return self.path / "spec.yaml"
+
+    @property
+    def lock_file(self) -> Path:
+        """The launch that is under way."""
+        return self.path / "lock.json"
+
+    @property
+    def study_file(self) -> Path:
+        """Optuna's study of a search."""
+        return self.path / "study.db"
+
+    @property
+    def log_file(self) -> Path:
+        """Ray's messages, where the run folder is on a disk."""
+        return self.path / "ray.log"
+
+    @property
+    def table_files(self) -> tuple[Path, Path]:
+        """The table of trials, as CSV and as Parquet."""
+        return self.path / "results.csv", self.path / "results.parquet"
+
+    @property
+    def audit_file(self) -> Path:
+        """What each criterion would have picked."""
+        return self.path / "audit.csv"
+
+    @property
+    def best_files(self) -> tuple[Path, Path]:
+        """The best configuration and its weights."""
+        return self.path / "best.yaml", self.path / "best.safetensors"
+
+    @property
+    def report_folder(self) -> Path:
+        """The page and its pictures."""
+        return self.path / "report"
+
+    @property
+    def page(self) -> Path:
+        """The report."""
+        return self.report_folder / "index.html"
+
+    def trial(self, hash: str) -> TrialFolder:
+        """The folder of a trial."""
+        return StageFolder(self.path / "trials" / hash, TrialRecord)
+
+    def base(self, hash: str) -> BaseFolder:
+        """The folder of a base encoder."""
+        return StageFolder(self.path / "base" / hash, BaseRecord)
+
+    def trials(self) -> list[TrialFolder]:
+        """The trials' folders that are there, by name."""
+        return [self.trial(name) for name in _folders(self.path / "trials")]
+
+    def bases(self) -> list[BaseFolder]:
+        """The base encoders' folders that are there, by name."""
+        return [self.base(name) for name in _folders(self.path / "base")]
+
+    def spec(self) -> RunSpec:
+        """What the run set out to do; without spec.yaml, all trials that are there.
+
+        Raises ConfigError for no run folder, or a damaged spec.yaml.
+        """
+        if self.spec_file.exists():
+            return validate(RunSpec, read_yaml(self.spec_file), str(self.spec_file))
+        if not (self.path / "trials").is_dir():
+            raise ConfigError(f"{self}: not a run folder; it has neither spec.yaml nor trials/")
+        trials = [folder.hash for folder in self.trials()]
+        return validate(RunSpec, {"name": self.path.resolve().name, "dataset": "unknown", "trials": trials}, str(self))
+
+    def write_spec(self, spec: RunSpec) -> None:
+        """Write spec.yaml."""
+        values = spec.model_dump(mode="json")
+        write_text(self.spec_file, yaml.safe_dump(values, sort_keys=False, default_flow_style=None))
+
+    def read(self, trials: Iterable[str]) -> list[StageState[TrialRecord]]:
+        """What the folders of these trials say, in order; side by side where the run is in an object storage."""
+        return each(self.path, lambda hash: self.trial(hash).read(), trials)
+
+    def snapshot(self, trials: Iterable[str], bases: Iterable[str] = ()) -> dict[str, Status]:
+        """How far these trials and base encoders are, by hash: one pass over their folders, to be handed on."""
+        folders: list[StageFolder[Any]] = [*map(self.trial, trials), *map(self.base, bases)]
+        statuses = each(self.path, lambda folder: folder.status(), folders)
+        return {folder.hash: status for folder, status in zip(folders, statuses, strict=True)}
+
+
+def validation_terms(row: Mapping[str, Any]) -> dict[str, float]:
+    """The validation terms of a row of metrics.csv, by name; empty where its epoch did not measure them."""
+    measured = {key: value for key, value in row.items() if key.startswith(VALIDATION_PREFIX)}
+    return {
+        key.removeprefix(VALIDATION_PREFIX): float(value) for key, value in measured.items() if value not in (None, "")
+    }
+
+
+def _folders(parent: Path) -> list[str]:
+    return sorted(folder.name for folder in parent.iterdir() if folder.is_dir()) if parent.is_dir() else []
+
+
+def _column_order(key: str) -> tuple[int, str]:
+    groups = ("epoch", "seconds", "learning_rate", "train_", VALIDATION_PREFIX)
+    return next(number for number, group in enumerate(groups) if key.startswith(group)), key
