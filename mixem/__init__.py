@@ -5,4 +5,4 @@ Ray, Optuna, pandas or matplotlib. Importing this package imports no torch, so t
 cheaply; import the modules you need.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
