@@ -153,13 +153,22 @@ class LossWeights(Section):
 
     def total(self, terms: Mapping[str, float]) -> float:
         """The weighted sum of recorded raw terms; lower is better."""
-        return (
-            terms["contrastive"]
-            + self.lambda1 * terms["component_entropy"]
-            + self.lambda2 * terms["instance"]
-            + self.lambda3 * terms["push"]
-            + self.lambda4 * terms["pull"]
-        )
+        return float(weighted_sum(terms, self))
+
+
+TERM_WEIGHTS = {"component_entropy": "lambda1", "instance": "lambda2", "push": "lambda3", "pull": "lambda4"}
+"""The weight of every loss term but the contrastive one, whose weight is 1."""
+
+
+def weighted_sum(terms: Mapping[str, Any], weights: Any) -> Any:
+    """L = contrastive + l1 component entropy + l2 instance + l3 push + l4 pull (paper section 3).
+
+    The same for tensors, numbers and pandas.Series; `weights` has the attributes lambda1 to lambda4.
+    """
+    total = terms["contrastive"]
+    for term, weight in TERM_WEIGHTS.items():
+        total = total + getattr(weights, weight) * terms[term]
+    return total
 
 
 class LossConfig(LossWeights):

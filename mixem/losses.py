@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mixem.config import LossWeights
+from mixem.config import LossWeights, weighted_sum
 
 
 class LossTerms(NamedTuple):
@@ -28,13 +28,8 @@ class LossTerms(NamedTuple):
 
     def total(self, weights: "LossWeights | WeightTensors") -> Tensor:
         """The weighted sum of the paper's equation for L."""
-        return (
-            self.contrastive
-            + weights.lambda1 * self.component_entropy
-            + weights.lambda2 * self.instance
-            + weights.lambda3 * self.push
-            + weights.lambda4 * self.pull
-        )
+        total: Tensor = weighted_sum(self._asdict(), weights)
+        return total
 
 
 class WeightTensors(NamedTuple):

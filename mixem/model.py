@@ -1,7 +1,7 @@
 """The encoder, SimCLR's head and MIX'EM's mixture of heads (paper section 2)."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -116,12 +116,16 @@ class MixtureModel(nn.Module):
         return self.mixing(h), self.components(h)
 
 
-def build(stage: Literal["pretrain", "train"], config: ModelConfig, channels: int, seed: int) -> nn.Module:
-    """A model with random weights drawn from `seed` alone, on the CPU, channels last; global RNG untouched."""
-    kind = SimCLR if stage == "pretrain" else MixtureModel
+AnyModel = TypeVar("AnyModel", bound=SimCLR | MixtureModel)
+
+
+def build(kind: type[AnyModel], config: ModelConfig, channels: int, seed: int) -> AnyModel:
+    """A model with random weights drawn from `seed` alone, on the CPU, channels last. The global RNG stays as it is."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return kind(config, channels).to(memory_format=torch.channels_last)
+        model: AnyModel = kind(config, channels)
+    model.to(memory_format=torch.channels_last)
+    return model
 
 
 def transfer_encoder(model: nn.Module, base: Mapping[str, Tensor]) -> None:
@@ -132,10 +136,10 @@ def transfer_encoder(model: nn.Module, base: Mapping[str, Tensor]) -> None:
     """
     encoder = model.get_submodule("encoder")
     given = {key.removeprefix("encoder."): value for key, value in base.items() if key.startswith("encoder.")}
-    strangers = [key for key in base if not key.startswith(("encoder.", "head."))]
+    unexpected = [key for key in base if not key.startswith(("encoder.", "head."))]
     expected = encoder.state_dict()
     missing = sorted(expected.keys() - given.keys())
-    left_over = sorted(given.keys() - expected.keys()) + strangers
+    left_over = sorted(given.keys() - expected.keys()) + unexpected
     if missing or left_over:
         raise CheckpointError(
             f"base encoder does not fit the model: missing {missing or 'nothing'}, left over {left_over or 'nothing'}"

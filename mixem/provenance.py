@@ -5,26 +5,26 @@ import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from mixem import __version__
 from mixem.config import Config
 from mixem.data.dataset import Dataset, describe
+from mixem.records import Provenance
 from mixem.runtime import hardware_name, resolve_device, resolve_precision
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "ray", "optuna")
 
 
-def provenance(config: Config, dataset: Dataset) -> dict[str, Any]:
-    """Plain values for a record; holds no path, user or host name."""
+def provenance(config: Config, dataset: Dataset) -> Provenance:
+    """The part of a record that says where its numbers come from; holds no path, user or host name."""
     device = resolve_device(config.runtime)
-    return {
+    values = {
         "mixem": __version__,
         "git": git_revision(),
         "python": platform.python_version(),
-        **{package.replace("-", "_"): found for package in PACKAGES if (found := _version(package))},
+        **{package.replace("-", "_"): number for package in PACKAGES if (number := _version(package))},
         "device": device.type,
         "hardware": hardware_name(device),
         "precision": resolve_precision(config.runtime, device),
@@ -32,6 +32,7 @@ def provenance(config: Config, dataset: Dataset) -> dict[str, Any]:
         "data_checksum": dataset.checksum(),
         "data": describe(dataset, config),
     }
+    return Provenance.model_validate(values)
 
 
 @cache

@@ -174,8 +174,8 @@ class StoppedRecord(Record):
         return self.trial
 
 
-StageRecord = TypeVar("StageRecord", BaseRecord, TrialRecord)
-HashedRecord = TypeVar("HashedRecord", BaseRecord, TrialRecord, FailedRecord, StoppedRecord)
+StageRecord = TypeVar("StageRecord", bound=BaseRecord | TrialRecord)
+HashedRecord = TypeVar("HashedRecord", bound=BaseRecord | TrialRecord | FailedRecord | StoppedRecord)
 
 
 def read_record(model: type[HashedRecord], path: Path, name: str) -> HashedRecord:

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Generic, Self
+from typing import Any, Generic, Literal, Self
 
 import yaml
 
@@ -43,6 +43,8 @@ from mixem.records import (
 )
 from mixem.settings import dump_config, load_config, read_yaml, validate
 
+StageName = Literal["pretrain", "train"]
+"""Stage 1, which makes base encoders, and stage 2, which makes trials."""
 VALIDATION_PREFIX = "validation_"
 """What the columns of metrics.csv that hold validation terms begin with."""
 

@@ -7,7 +7,8 @@ import os
 import platform
 import shutil
 import sysconfig
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -75,18 +76,25 @@ def to_device(drawn: Tensor, device: torch.device) -> Tensor:
     return drawn.to(device, non_blocking=True)
 
 
-def set_threads(threads: int) -> int:
-    """Use `threads` CPU threads (0: one a core) for torch; returns the number in use."""
+@contextmanager
+def numerics(threads: int) -> Iterator[None]:
+    """What decides the last bits and the speed of what is computed inside, for this process; undone at the end.
+
+    CPU threads (0: one a core), float32 without TF32 in a GPU's convolutions, as it is in matrix products, and an
+    allocator that keeps what is freed, which stays on.
+    """
+    _keep_freed_memory()
+    threads_before, tf32_before = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
-    return torch.get_num_threads()
-
-
-def exact_fp32() -> None:
-    """Let fp32 be fp32 in a GPU's convolutions too, as it is in matrix products: no TF32."""
     torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads_before)
+        torch.backends.cudnn.allow_tf32 = tf32_before
 
 
-def keep_freed_memory() -> None:
+def _keep_freed_memory() -> None:
     """Let glibc keep large freed blocks instead of handing them back: each step reuses last step's pages."""
     if platform.libc_ver()[0] != "glibc":
         return

@@ -6,7 +6,7 @@ arguments, so the next trial, with weights of its own in both senses, compiles n
 
 from collections.abc import Callable
 from functools import cache
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,17 +14,19 @@ from torch import Tensor, nn
 from mixem.augment import AugmentParameters, SimCLRAugment
 from mixem.config import LossConfig
 from mixem.losses import LossTerms, loss_terms, nt_xent
-from mixem.old_records import Stage
 from mixem.runtime import Precision, autocast
 
-MOST_GRAPHS = 64
+MAX_GRAPHS = 64
 """Shapes of work (stages, batch sizes, model sizes) that one process compiles before it runs them uncompiled."""
 
 LossSettings = tuple[Tensor, Literal["max", "entropy"]]
 """What a term depends on besides its weight: temperature (0-d, on the device) and the kind of the instance term."""
 
+Objective = Callable[[Any, LossSettings], LossTerms]
+"""`simclr_terms` or `mixem_terms`: the raw loss terms of a model's output for two views of a batch."""
+
 BatchTerms = Callable[
-    [Stage, nn.Module, SimCLRAugment, Tensor, AugmentParameters, LossSettings, Precision],
+    [Objective, nn.Module, SimCLRAugment, Tensor, AugmentParameters, LossSettings, Precision],
     LossTerms,
 ]
 """`batch_terms`, or its compiled form."""
@@ -35,8 +37,23 @@ def loss_settings(loss: LossConfig, device: torch.device) -> LossSettings:
     return torch.tensor(loss.temperature, device=device), loss.instance
 
 
+def simclr_terms(output: Tensor, loss: LossSettings) -> LossTerms:
+    """Stage 1's terms of embeddings (2B, D): the contrastive one; the others are 0."""
+    temperature, _ = loss
+    z_a, z_b = output.float().chunk(2)
+    zero = torch.zeros((), device=output.device)
+    return LossTerms(nt_xent(z_a, z_b, temperature), zero, zero, zero, zero)
+
+
+def mixem_terms(output: tuple[Tensor, Tensor], loss: LossSettings) -> LossTerms:
+    """Stage 2's terms of mixing logits (2B, M) and embeddings (2B, M, D) (paper section 3)."""
+    temperature, instance = loss
+    (logits_a, logits_b), (embeddings_a, embeddings_b) = (part.chunk(2) for part in output)
+    return loss_terms(logits_a, embeddings_a, logits_b, embeddings_b, temperature, instance)
+
+
 def batch_terms(
-    stage: Stage,
+    objective: Objective,
     model: nn.Module,
     augment: SimCLRAugment,
     images: Tensor,
@@ -47,8 +64,8 @@ def batch_terms(
     """The raw loss terms of B images seen in two random views each (paper section 3).
 
     Args:
-        stage: which model it is; `pretrain` has the contrastive term alone, the others are 0.
-        model: `mixem.model.build(stage, ...)`.
+        objective: of the model's stage.
+        model: the stage's model, from `Stage.build`.
         augment: makes the views.
         images: (2B, C, H, W) uint8, the batch twice.
         parameters: of the views, from `augment.draw`.
@@ -58,17 +75,11 @@ def batch_terms(
     views = augment.apply(images, parameters).contiguous(memory_format=torch.channels_last)
     with autocast(images.device, precision):
         output = model(views)
-    temperature, instance = loss
-    if stage == "pretrain":
-        z_a, z_b = output.float().chunk(2)
-        zero = torch.zeros((), device=images.device)
-        return LossTerms(nt_xent(z_a, z_b, temperature), zero, zero, zero, zero)
-    (logits_a, logits_b), (embeddings_a, embeddings_b) = (part.chunk(2) for part in output)
-    return loss_terms(logits_a, embeddings_a, logits_b, embeddings_b, temperature, instance)
+    return objective(output, loss)
 
 
 @cache
 def compiled_batch_terms() -> BatchTerms:
     """`batch_terms` through torch.compile, the same function for every trial of this process."""
-    torch._dynamo.config.recompile_limit = MOST_GRAPHS
+    torch._dynamo.config.recompile_limit = MAX_GRAPHS
     return cast(BatchTerms, torch.compile(batch_terms, dynamic=False))

@@ -3,8 +3,10 @@
 import json
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,17 +17,15 @@ from mixem.config import Config, StageConfig
 from mixem.data.dataset import ImageSet, StageSplit
 from mixem.errors import CheckpointError, DivergenceError
 from mixem.losses import LossTerms, WeightTensors
-from mixem.model import build, transfer_encoder
-from mixem.old_records import Stage
 from mixem.runtime import (
     Precision,
-    derive_seed,
     generator,
     resolve_compile,
     resolve_device,
     resolve_precision,
     to_device,
 )
+from mixem.stages import Stage
 from mixem.step import BatchTerms, batch_terms, compiled_batch_terms, loss_settings
 
 ADAM_STATE = {"step", "exp_avg", "exp_avg_sq"}
@@ -64,11 +64,13 @@ class Training:
     for bit.
     """
 
-    def __init__(self, stage: Stage, config: Config, split: StageSplit, base: dict[str, Tensor] | None = None) -> None:
-        """`base`: stage 1's weights, needed by (and only by) `train`. Raises CheckpointError if they do not fit."""
-        self.stage: Stage = stage
+    def __init__(
+        self, stage: Stage[Any], config: Config, split: StageSplit, base: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """`base`: stage 1's weights, from which stage 2 starts. Raises CheckpointError where they do not fit."""
+        self.stage = stage
         self.config = config
-        self.settings: StageConfig = getattr(config, stage)
+        self.settings: StageConfig = stage.settings(config)
         self.device = resolve_device(config.runtime)
         self.precision: Precision = resolve_precision(config.runtime, self.device)
         self.epochs_done = 0
@@ -80,12 +82,7 @@ class Training:
         self.images = split.training.images.to(self.device)
         self.validation_images = _first(split.validation, config.validation.images).images.to(self.device)
 
-        model = build(stage, config.model, config.data.channels, derive_seed(config.seed, stage, "weights"))
-        if stage == "train":
-            if base is None:
-                raise CheckpointError("stage 2 starts from a base encoder; none was given")
-            transfer_encoder(model, base)
-        self.model = model.to(self.device)
+        self.model = stage.build(config, base).to(self.device)
         self.optimizer = torch.optim.Adam(
             self.model.parameters(),
             lr=self.settings.learning_rate,
@@ -115,7 +112,7 @@ class Training:
 
     def _train_epoch(self) -> dict[str, float]:
         self.model.train()
-        random = generator(self.config.seed, self.stage, "epoch", self.epochs_done)
+        random = generator(self.config.seed, self.stage.name, "epoch", self.epochs_done)
         batch = self.settings.batch_size
         order = to_device(torch.randperm(len(self.images), generator=random), self.device)
         sums: Tensor | None = None
@@ -135,7 +132,9 @@ class Training:
         height, width = images.shape[2:]
         parameters = self.augment.draw(2 * len(images), (height, width), random).to(self.device)
         twice = torch.cat((images, images))
-        return self._batch_terms(self.stage, self.model, self.augment, twice, parameters, self.loss, self.precision)
+        return self._batch_terms(
+            self.stage.objective, self.model, self.augment, twice, parameters, self.loss, self.precision
+        )
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -158,12 +157,13 @@ class Training:
 
     def _named(self, values: Tensor) -> dict[str, float]:
         named = dict(zip(LossTerms._fields, values.tolist(), strict=True))
-        return {"contrastive": named["contrastive"]} if self.stage == "pretrain" else named
+        return {term: named[term] for term in self.stage.terms}
 
     def _check(self, terms: dict[str, float], where: str) -> None:
         for term, value in terms.items():
             if not math.isfinite(value):
-                raise DivergenceError(f"{where} term {term} became {value} in epoch {self.epochs_done} of {self.stage}")
+                when = f"in epoch {self.epochs_done} of {self.stage.name}"
+                raise DivergenceError(f"{where} term {term} became {value} {when}")
 
     def save(self, path: Path, history: list[dict[str, float]], data: str = "") -> None:
         """Write everything a later `load` needs to go on, and the epochs' rows so far, atomically.
@@ -174,7 +174,7 @@ class Training:
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items()}
         metadata = {
-            "stage": self.stage,
+            "stage": self.stage.name,
             "epochs_done": str(self.epochs_done),
             "history": json.dumps(history),
             "data": data,
@@ -184,8 +184,8 @@ class Training:
     def load(self, path: Path, data: str = "") -> list[dict[str, float]]:
         """Go on from `save`; returns the rows so far. Raises CheckpointError when the file or the images do not fit."""
         tensors, metadata = load_tensors(path)
-        if metadata.get("stage") != self.stage:
-            raise CheckpointError(f"{path}: state of stage {metadata.get('stage')!r}, not {self.stage!r}")
+        if metadata.get("stage") != self.stage.name:
+            raise CheckpointError(f"{path}: state of stage {metadata.get('stage')!r}, not {self.stage.name!r}")
         if metadata.get("data") != data:
             raise CheckpointError(f"{path}: trained on other images")
         model = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}

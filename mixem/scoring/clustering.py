@@ -1,7 +1,7 @@
 """Scores of a clustering (paper section 6). Labels enter here and nowhere else."""
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -19,34 +19,20 @@ from mixem.augment import normalise
 from mixem.config import Config
 from mixem.data.dataset import ImageSet
 from mixem.model import SimCLR
+from mixem.records import Scores
 from mixem.runtime import autocast, derive_seed, resolve_device, resolve_precision
 
 Labels = NDArray[np.int64]
-PIXEL_SIDE = 32
+MAX_PIXEL_SIDE = 32
 """K-means on pixels looks at images of at most this side; larger ones are averaged down to it."""
 
 
-class Scores(NamedTuple):
+class LabelScores(NamedTuple):
     """Hungarian-matched accuracy, normalised mutual information (arithmetic mean), adjusted Rand index."""
 
     acc: float
     nmi: float
     ari: float
-
-
-@dataclass(frozen=True)
-class ClusteringRecord:
-    """How one clustering scores (None without labels), and how evenly it uses its clusters."""
-
-    acc: float | None
-    nmi: float | None
-    ari: float | None
-    clusters_used: int
-    size_entropy: float
-
-    def as_dict(self) -> dict[str, float | int | None]:
-        """The plain values for a record."""
-        return asdict(self)
 
 
 class Embedding(NamedTuple):
@@ -56,23 +42,27 @@ class Embedding(NamedTuple):
     p: NDArray[np.float32] | None
 
 
-def cluster_scores(labels: Labels, predicted: Labels) -> Scores:
+def cluster_scores(labels: Labels, predicted: Labels) -> LabelScores:
     """Compare true labels (N,) with cluster numbers (N,); numbering does not matter, nor does an unequal count."""
     table = contingency_matrix(labels, predicted)
     rows, columns = linear_sum_assignment(table, maximize=True)
-    return Scores(
+    return LabelScores(
         acc=float(table[rows, columns].sum() / table.sum()),
         nmi=float(normalized_mutual_info_score(labels, predicted)),
         ari=float(adjusted_rand_score(labels, predicted)),
     )
 
 
-def describe_clustering(labels: Labels | None, predicted: Labels) -> ClusteringRecord:
+def describe_clustering(labels: Labels | None, predicted: Labels) -> Scores:
     """Scores where there are labels; the number of non-empty clusters and the entropy (nats) of their sizes."""
-    acc, nmi, ari = (None, None, None) if labels is None else cluster_scores(labels, predicted)
+    scores = {} if labels is None else cluster_scores(labels, predicted)._asdict()
+    return Scores(**scores, clusters_used=len(np.unique(predicted)), size_entropy=_size_entropy(predicted))
+
+
+def _size_entropy(predicted: Labels) -> float:
     _, sizes = np.unique(predicted, return_counts=True)
     shares = sizes / sizes.sum()
-    return ClusteringRecord(acc, nmi, ari, len(sizes), float(-(shares * np.log(shares)).sum()))
+    return float(-(shares * np.log(shares)).sum())
 
 
 @torch.no_grad()
@@ -134,7 +124,7 @@ def cluster_mixture(embedding: Embedding, config: Config) -> dict[str, Labels]:
     }
 
 
-def score(clusterings: dict[str, Labels], test: ImageSet) -> dict[str, ClusteringRecord]:
+def describe_clusterings(clusterings: Mapping[str, Labels], test: ImageSet) -> dict[str, Scores]:
     """Describe each clustering of the test split."""
     labels = None if test.labels is None else test.labels.numpy()
     return {name: describe_clustering(labels, predicted) for name, predicted in clusterings.items()}
@@ -151,8 +141,8 @@ def cluster_baselines(embedding: Embedding, test: ImageSet, config: Config) -> B
     """`simclr_kmeans` (stage 1's features) and `pixel_kmeans`, as many clusters as there are classes."""
     clusters = len(test.class_names) or config.model.components
     pixels = test.images.float() / 255
-    if max(pixels.shape[2:]) > PIXEL_SIDE:
-        pixels = F.adaptive_avg_pool2d(pixels, PIXEL_SIDE)
+    if max(pixels.shape[2:]) > MAX_PIXEL_SIDE:
+        pixels = F.adaptive_avg_pool2d(pixels, MAX_PIXEL_SIDE)
     seed = derive_seed(config.seed, "kmeans")
     restarts = config.evaluation.restarts
     starts = kmeans_starts(embedding.features, clusters, restarts, seed)
@@ -165,16 +155,17 @@ def score_starts(starts: list[Labels], test: ImageSet) -> dict[str, list[float]]
     if test.labels is None:
         return {}
     scores = [cluster_scores(test.labels.numpy(), predicted) for predicted in starts]
-    return {metric: [getattr(entry, metric) for entry in scores] for metric in Scores._fields}
+    return {metric: [getattr(entry, metric) for entry in scores] for metric in LabelScores._fields}
 
 
-def collapse_warnings(scores: dict[str, ClusteringRecord], components: int) -> list[str]:
+def collapse_warnings(clusterings: Mapping[str, Labels], components: int) -> list[str]:
     """A line for each clustering that leaves clusters empty or puts nearly everything into a few."""
     warnings = []
-    for name, record in scores.items():
-        if record.clusters_used < components:
-            warnings.append(f"{name}: only {record.clusters_used} of {components} clusters are used")
-        elif record.size_entropy < 0.5 * math.log(components):
-            most = f"{record.size_entropy:.2f} of at most {math.log(components):.2f} nats"
+    for name, predicted in clusterings.items():
+        used, entropy = len(np.unique(predicted)), _size_entropy(predicted)
+        if used < components:
+            warnings.append(f"{name}: only {used} of {components} clusters are used")
+        elif entropy < 0.5 * math.log(components):
+            most = f"{entropy:.2f} of at most {math.log(components):.2f} nats"
             warnings.append(f"{name}: cluster sizes are very uneven (entropy {most})")
     return warnings

@@ -1,17 +1,18 @@
-"""Test images kept with a trial, so that its components can be shown where the dataset is not at hand."""
+"""What is kept of the test split with a trial: its embedding, and images to show the components with."""
 
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional as F
 
 from mixem.checkpoint import save_arrays
 from mixem.config import Config
 from mixem.data.dataset import ImageSet
 from mixem.runtime import derive_seed
-from mixem.scoring.clustering import Embedding
+from mixem.scoring.clustering import Embedding, Labels
 
 PER_COMPONENT = 20
 """Random images of every mixture component."""
@@ -19,6 +20,19 @@ PER_CLASS = 10
 """Random images of every class within every component."""
 SIDE = 48
 """Larger images are averaged down to this side."""
+
+
+def write_embedding(path: Path, embedding: Embedding, clusters: Labels, labels: Tensor | None) -> None:
+    """Write features (N, F) and p (N, M) as float16, clusters and labels (N,) as int16; atomically."""
+    assert embedding.p is not None
+    arrays = {
+        "features": embedding.features.astype(np.float16),
+        "p": embedding.p.astype(np.float16),
+        "clusters": clusters.astype(np.int16),
+    }
+    if labels is not None:
+        arrays["labels"] = labels.numpy().astype(np.int16)
+    save_arrays(path, arrays)
 
 
 def write_examples(path: Path, embedding: Embedding, test: ImageSet, config: Config) -> None:
