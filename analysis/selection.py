@@ -18,11 +18,11 @@ import pandas as pd
 from analysis.results import CONFIG_COLUMNS, TERMS
 from mixem.config import Criterion, LossWeights
 from mixem.errors import ConfigError, MixemError
-from mixem.settings import PLACE_ONLY
+from mixem.settings import NOT_HASHED
 
 CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 LAMBDAS = ("loss.lambda1", "loss.lambda2", "loss.lambda3", "loss.lambda4")
-PLACE_COLUMNS = {f"{section}.{key}" for section, keys in PLACE_ONLY.items() for key in keys}
+PLACE_COLUMNS = {f"{section}.{key}" for section, keys in NOT_HASHED.items() for key in keys}
 TIE = 1e-12
 """Criterion values that differ by less than this, relatively, are equal."""
 CHANGES_SCALE = (

@@ -46,7 +46,7 @@ class DataConfig(Section):
     name: DatasetName
     """The dataset."""
     root: str | None = None
-    """Folder that holds the dataset's files; none: the default data folder. Not part of the hash."""
+    """Folder that holds the dataset's files. If None, the default data folder. Not part of the hash."""
     channels: Annotated[Literal[1, 3], BeforeValidator(_reject_bool)] = 3
     """1 for gray images, 3 for RGB."""
     image_size: Annotated[int, Field(ge=8, le=512), BeforeValidator(_reject_bool)] = 32
@@ -56,7 +56,7 @@ class DataConfig(Section):
     std: tuple[Positive, ...] = (0.229, 0.224, 0.225)
     """Normalisation standard deviation per channel."""
     limit: Count | None = None
-    """Use at most this many images of each training split; none: all."""
+    """Use at most this many images of each training split. If None, all."""
     split_seed: Seed = 0
     """Seed of the subset and of the division into training and validation images."""
 
@@ -111,7 +111,7 @@ class ModelConfig(Section):
     stem: Literal["cifar", "imagenet"] = "cifar"
     """3x3 stride 1 without pooling, or 7x7 stride 2 with max-pooling (STL10)."""
     width: Count | None = None
-    """Channels of the first stage; none: 64 for resnet18, 32 for resnet_small."""
+    """Channels of the first stage. If None, 64 for resnet18, 32 for resnet_small."""
     components: Annotated[int, Field(ge=2), BeforeValidator(_reject_bool)] = 10
     """Mixture components M, also the number of clusters K: the number of classes looked for."""
     embedding_dim: Count = 32

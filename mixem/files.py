@@ -21,7 +21,7 @@ REMOTE: dict[str, dict[str, Any]] = {
     "gs": {},
 }
 """Object storages, with their drivers' settings; endpoints and credentials are what the drivers find themselves."""
-CONNECTIONS = 32
+MAX_REQUESTS = 32
 """Requests to an object storage at a time."""
 
 
@@ -31,16 +31,16 @@ def run_path(text: Path | str) -> Path:
     if not separator:
         return Path(text).expanduser()
     if protocol not in REMOTE or not rest.strip("/") or ".." in rest.split("/"):
-        known = ", ".join(f"{name}://BUCKET/…" for name in REMOTE)
-        raise ConfigError(f"{text}: not a place for a run folder; allowed: a path, {known}")
+        schemes = ", ".join(f"{name}://BUCKET/…" for name in REMOTE)
+        raise ConfigError(f"{text}: not a place for a run folder; allowed: a path, {schemes}")
     try:
         import fsspec
         from upath import UPath
 
         if protocol == "s3":
-            from mixem.s3 import PatientS3
+            from mixem.s3 import RetryingS3
 
-            fsspec.register_implementation("s3", PatientS3, clobber=True)
+            fsspec.register_implementation("s3", RetryingS3, clobber=True)
         fsspec.get_filesystem_class(protocol)  # imports the driver
     except ImportError as error:
         raise ConfigError(f"{text}: needs more packages: pip install 'mixem-sweeps[{protocol}]' ({error})") from None
@@ -61,7 +61,7 @@ def each(run: Path, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """`function` of every item, which touches files of `run`: side by side in an object storage, for its latency."""
     if is_local(run):
         return list(map(function, items))
-    with ThreadPoolExecutor(CONNECTIONS) as pool:
+    with ThreadPoolExecutor(MAX_REQUESTS) as pool:
         return list(pool.map(function, items))
 
 

@@ -41,7 +41,7 @@ from mixem.records import (
     read_record,
     write_record,
 )
-from mixem.settings import dump_config, load_config, read_yaml, validate
+from mixem.settings import dump_config, load_config, read_yaml_record, validate
 
 StageName = Literal["pretrain", "train"]
 """Stage 1, which makes base encoders, and stage 2, which makes trials."""
@@ -322,7 +322,7 @@ class Run:
         Raises ConfigError for no run folder, or a damaged spec.yaml.
         """
         if self.spec_file.exists():
-            return validate(RunSpec, read_yaml(self.spec_file), str(self.spec_file))
+            return validate(RunSpec, read_yaml_record(self.spec_file), str(self.spec_file))
         if not (self.path / "trials").is_dir():
             raise ConfigError(f"{self}: not a run folder; it has neither spec.yaml nor trials/")
         trials = [folder.hash for folder in self.trials()]

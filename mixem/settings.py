@@ -3,10 +3,13 @@
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
+from functools import reduce
 from importlib import resources
+from operator import getitem
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -18,7 +21,11 @@ from mixem.files import read_text
 RECIPE_VERSION = 2
 """Part of every hash. Raised when a change of the code changes the numbers that a configuration gives."""
 
-PLACE_ONLY = {
+LATER_KEYS: frozenset[str] = frozenset()
+"""Dotted keys that this recipe has gained since it began; each enters the hash only where it differs from its default,
+so that the folders of earlier runs keep their names."""
+
+NOT_HASHED = {
     "data": {"root"},
     "runtime": {"device", "compile", "save_seconds"},
     "pretrain": {"threads"},
@@ -26,8 +33,19 @@ PLACE_ONLY = {
 }
 """Keys that say where a run happens, not what it computes: no part of the hash."""
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml's safe loader where PyYAML was built with it: many times faster over a run's records."""
+if TYPE_CHECKING:
+    from yaml import SafeLoader as _PlainLoader
+else:  # libyaml's where PyYAML was built with it: many times faster over a run's records
+    _PlainLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_PlainLoader):
+    """Reads 1e-4 as a number, as YAML 1.2 does; PyYAML asks for 1.0e-4."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
@@ -49,10 +67,10 @@ def _lines(model: type[BaseModel], error: ValidationError, where: str) -> Iterab
         message = item["msg"].removeprefix("Value error, ")
         message = message[:1].lower() + message[1:]
         if item["type"] == "extra_forbidden":
-            known = _keys_at(model, path[:-1])
-            close = difflib.get_close_matches(path[-1], known, n=1)
+            allowed = _keys_at(model, path[:-1])
+            close = difflib.get_close_matches(path[-1], allowed, n=1)
             hint = f"did you mean {close[0]!r}? " if close else ""
-            yield f"{key}: unknown key (value {item['input']!r}); {hint}allowed: {', '.join(known)}"
+            yield f"{key}: unknown key (value {item['input']!r}); {hint}allowed: {', '.join(allowed)}"
         elif item["type"] == "missing":
             yield f"{key}: missing; it has to be set"
         elif item["type"] == "value_error" and isinstance(item["input"], Mapping):
@@ -72,9 +90,18 @@ def _keys_at(model: type[BaseModel], path: list[str]) -> list[str]:
 
 
 def read_yaml(path: Path) -> Any:
-    """The plain content of a YAML file; raises ConfigError where it is absent or no YAML."""
+    """The plain content of a YAML file that a person wrote; raises ConfigError where it is absent or no YAML."""
+    return _read_yaml(path, _Loader)
+
+
+def read_yaml_record(path: Path) -> Any:
+    """As `read_yaml`, of a file that PyYAML wrote: a hash such as 12345678e901 is text there, and written unquoted."""
+    return _read_yaml(path, _PlainLoader)
+
+
+def _read_yaml(path: Path, loader: type[yaml.SafeLoader]) -> Any:
     try:
-        return yaml.load(read_text(path), Loader=_LOADER)
+        return yaml.load(read_text(path), Loader=loader)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date such as 2020-13-45
@@ -148,24 +175,35 @@ def parse_assignment(assignment: str) -> tuple[str, Any]:
     if not equals or not key.strip():
         raise ConfigError(f"--set {assignment!r}: KEY=VALUE is needed, such as loss.lambda2=0.1")
     try:
-        return key.strip(), yaml.safe_load(text)
+        return key.strip(), yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError):
         raise ConfigError(f"--set {key}: {text!r} is not a YAML value") from None
 
 
 def config_hash(config: Config) -> str:
     """12 hex digits over everything that determines a trial's result."""
-    return digest(config.model_dump(mode="json", exclude=PLACE_ONLY))
+    return digest(_hashed_values(config))
 
 
 def base_hash(config: Config) -> str:
     """12 hex digits over what determines a base encoder: data, encoder, augmentation, stage 1, seed, precision."""
-    values = config.model_dump(mode="json", exclude=PLACE_ONLY)
+    values = _hashed_values(config)
     values["model"].pop("components")
     values["loss"] = {"temperature": values["loss"]["temperature"]}
     for later in ("train", "validation", "evaluation"):
         values.pop(later)
     return digest(values)
+
+
+def _hashed_values(config: Config) -> dict[str, Any]:
+    """The plain values that determine a result, without later keys at their defaults."""
+    values = config.model_dump(mode="json", exclude=NOT_HASHED)
+    for key in LATER_KEYS:
+        *sections, name = key.split(".")
+        owner: BaseModel = reduce(getattr, sections, config)
+        if getattr(owner, name) == type(owner).model_fields[name].get_default(call_default_factory=True):
+            reduce(getitem, sections, values).pop(name)
+    return values
 
 
 def digest(values: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from mixem.config import Config, CountOrZero, Positive, Section, Weight
 from mixem.errors import ConfigError
 from mixem.files import run_path
 from mixem.settings import (
-    PLACE_ONLY,
+    NOT_HASHED,
     base_hash,
     config_hash,
     digest,
@@ -128,7 +128,7 @@ class SweepSpec(SearchSettings):
     def _check_axes(self) -> None:
         for key in self.axes:
             section, _, rest = key.partition(".")
-            if rest in PLACE_ONLY.get(section, ()):
+            if rest in NOT_HASHED.get(section, ()):
                 raise ConfigError(f"axes: {key} is not allowed; it says where a trial runs, not what it computes")
             fixed: Any = self.config
             for part in key.split("."):

@@ -5,6 +5,7 @@ import hashlib
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 
@@ -23,8 +24,8 @@ TIMEOUT = 30.0
 def obtain(name: str, root: str | None, report: Callable[[str], None]) -> list[str]:
     """Make sure that a dataset is there and whole: download what is missing, compare every file's checksum, read it.
 
-    `root` is where it is looked for and downloaded to; none: the default data folder. `report` is given a line before
-    each long step. Returns lines that describe the dataset.
+    `root` is where it is looked for and downloaded to. If None, the default data folder. `report` is given a line
+    before each long step. Returns lines that describe the dataset.
 
     Raises ConfigError for an unknown name, DataError where a download fails or a file is damaged.
     """
@@ -67,18 +68,15 @@ def _verify(data: DataConfig, report: Callable[[str], None]) -> None:
     paths = locate(data)
     for name, expected in SOURCES[data.name].files.items():
         report(f"{data.name}: checking {paths[name]}")
-        found = _md5(paths[name], data)
-        if found != expected:
-            raise damaged(paths[name], f"its MD5 is {found}, not {expected}", data)
+        actual = _md5(paths[name], data)
+        if actual != expected:
+            raise damaged(paths[name], f"its MD5 is {actual}, not {expected}", data)
 
 
 def _md5(path: Path, data: DataConfig) -> str:
     """MD5 of a file's content, unpacked where it is gzipped."""
-    digest = hashlib.md5(usedforsecurity=False)
     with reading(path, data), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
 
 
 @contextmanager

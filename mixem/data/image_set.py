@@ -13,7 +13,7 @@ class ImageSet:
     images: Tensor
     """uint8 (N, C, H, W)."""
     labels: Tensor | None
-    """int64 (N,), indices into `class_names`; none: unlabelled."""
+    """int64 (N,), indices into `class_names`. If None, the images have no labels."""
     class_names: tuple[str, ...] = ()
     """One name per class; empty where unknown."""
 

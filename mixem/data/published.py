@@ -107,14 +107,14 @@ class _ArrayUnpickler(pickle.Unpickler):
     """Builds numpy arrays and plain containers, and refuses everything else: no file can run code."""
 
     def find_class(self, module: str, name: str) -> Any:
-        known = {
+        allowed = {
             "numpy.core.multiarray._reconstruct": np.empty(0).__reduce__()[0],  # its name of 2009
             "numpy.ndarray": np.ndarray,
             "numpy.dtype": lambda kind, align, copy: np.dtype(kind, align=bool(align), copy=bool(copy)),
         }
-        if f"{module}.{name}" not in known:
+        if f"{module}.{name}" not in allowed:
             raise pickle.UnpicklingError(f"it refers to {module}.{name}")
-        return known[f"{module}.{name}"]
+        return allowed[f"{module}.{name}"]
 
 
 def _unpickle(path: Path, data: DataConfig) -> dict[bytes, Any]:

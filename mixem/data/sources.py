@@ -78,8 +78,8 @@ def present_files(data: DataConfig) -> tuple[Path, dict[str, Path]]:
     home = data_folder(data.root)
     folders = [home, home / source.folder, *(() if data.root else source.system)]
     with reading(home, data):
-        found = [(folder, _files_in(folder, source)) for folder in folders]
-    return max(found, key=lambda item: len(item[1]))
+        candidates = [(folder, _files_in(folder, source)) for folder in folders]
+    return max(candidates, key=lambda candidate: len(candidate[1]))
 
 
 def _files_in(folder: Path, source: Source) -> dict[str, Path]:
