@@ -1,16 +1,21 @@
-# make demo   a real sweep on this machine: scikit-learn's digits, a few minutes on two CPU cores
-# make test   the default test suite; make test-slow: the long journeys
-# make lint   ruff (lint and format), mypy and hadolint
+# make demo        a real sweep on this machine: scikit-learn's digits, a few minutes on two CPU cores
+# make test-fast   the tests that need neither Ray nor another process, in under a minute
+# make test        the default test suite, those included; make test-slow: the long journeys
+# make mutants     how many changes of what decides the tests notice; half an hour, by hand
+# make lint        ruff (lint and format), mypy and hadolint
 # Any of them creates .venv and installs into it first. PYTHON=python3.12 chooses the interpreter.
 
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := runs/digits
 
-.PHONY: demo test test-slow lint format install clean
+.PHONY: demo test-fast test test-slow mutants lint format install clean
 
 demo: install
 	$(BIN)/mixem sweep sweeps/digits.yaml --run $(RUN)
+
+test-fast: install
+	$(BIN)/python -m pytest -m "not slow and not ray and not long"
 
 test: install
 	$(BIN)/python -m pytest
