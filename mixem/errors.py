@@ -2,7 +2,7 @@
 
 
 class MixemError(Exception):
-    """Base of every error this project raises on purpose; the command line shows its message alone."""
+    """Base of every error this project raises on purpose; the command line shows its message only."""
 
     exit_code = 1
 

@@ -120,7 +120,7 @@ AnyModel = TypeVar("AnyModel", bound=SimCLR | MixtureModel)
 
 
 def build(kind: type[AnyModel], config: ModelConfig, channels: int, seed: int) -> AnyModel:
-    """A model with random weights drawn from `seed` alone, on the CPU, channels last. The global RNG stays as it is."""
+    """A model with random weights by `seed` only, on the CPU, channels last. The global RNG stays as it is."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model: AnyModel = kind(config, channels)
@@ -129,7 +129,7 @@ def build(kind: type[AnyModel], config: ModelConfig, channels: int, seed: int) -
 
 
 def transfer_encoder(model: nn.Module, base: Mapping[str, Tensor]) -> None:
-    """Load stage 1's encoder (weights and batch-norm statistics) into `model`, dropping SimCLR's head alone.
+    """Load stage 1's encoder (weights and batch-norm statistics) into `model`, dropping nothing but SimCLR's head.
 
     Raises CheckpointError when a key is missing, left over or of another shape: a silent partial load is the
     commonest way to lose twenty points of accuracy.

@@ -59,7 +59,7 @@ class Training:
     """One stage of one configuration: a model, its optimiser, and the epochs done so far.
 
     `run_epoch` trains the next epoch; `save` and `load` make it resumable. Batches, augmentations and initial
-    weights depend on the seed, the stage and the epoch alone, and are drawn on the CPU: trials of one seed see the same
+    weights depend on the seed, the stage and the epoch only, and are drawn on the CPU: trials of one seed see the same
     batches and views whatever their loss weights and device, and on a CPU a resumed run equals an uninterrupted one bit
     for bit.
     """

@@ -54,7 +54,7 @@ def _read(folder: Path, data: DataConfig) -> ImageSet:
     classes = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     loose = _pictures(folder.iterdir())
     if loose and classes:
-        raise DataError(f"{folder}: holds both pictures and folders; it needs one folder per class, or pictures alone")
+        raise DataError(f"{folder}: holds both pictures and folders; it needs one folder per class, or pictures only")
     if not loose and not classes:
         raise DataError(f"{folder}: no picture found; known endings: {' '.join(IMG_EXTENSIONS)}")
     groups = [_pictures(entry.rglob("*")) for entry in classes]

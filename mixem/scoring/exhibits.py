@@ -39,7 +39,7 @@ def write_examples(path: Path, embedding: Embedding, test: ImageSet, config: Con
     """Write the positions in the test split (E,) and the images (E, C, H, W) uint8 of random examples, and class names.
 
     An image belongs to its dominant component. They lie in the order of one random permutation that depends on the seed
-    alone: the first of any component, or of a class within it, are a random sample.
+    only: the first of any component, or of a class within it, are a random sample.
     """
     assert embedding.p is not None
     component = embedding.p.astype(np.float16).argmax(axis=1)  # as embedding.npz holds it
