@@ -1,4 +1,4 @@
-"""What several tests of the method do: look into folders, compare weights, train to the end."""
+"""What several tests of the method do: look into folders, damage files, compare weights, train to the end."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,15 +9,28 @@ from torch import Tensor
 
 from mixem.config import Config
 from mixem.experiment import Experiment
-from mixem.run import StageFolder
+from mixem.run import Run, StageFolder
 
 Configure = Callable[..., Config]
 """What the fixture `small` is: `key=value` strings to a configuration of hardly any work."""
+
+FIRST_HOUSE = Run(Path(__file__).parent.parent / "first_house")
+"""A run folder that version 0.1.0 left."""
 
 
 def names(folder: Path) -> list[str]:
     """What lies in a folder."""
     return sorted(entry.name for entry in folder.iterdir())
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
 
 
 def assert_same(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> None:

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from mixem.checkpoint import load_tensors, save_tensors
-from mixem.data.dataset import Dataset, split_stage
+from mixem.data.dataset import Dataset, load_dataset, split_stage
 from mixem.data.image_set import ImageSet
 from mixem.errors import CheckpointError, ConfigError, DataError, DivergenceError, OutOfMemoryError
 from mixem.experiment import Experiment, load_base
@@ -31,7 +31,7 @@ from mixem.scoring.label_free import label_free
 from mixem.settings import base_hash, config_hash, dump_config, load_config
 from mixem.stages import MIXEM, PRETRAIN, STAGES, Stage
 from mixem.training import Training
-from tests.mixem.helpers import Configure, assert_same, finish, names
+from tests.mixem.helpers import FIRST_HOUSE, Configure, assert_same, cut_short, finish, flip_a_bit, names
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -379,16 +379,6 @@ def test_with_a_damaged_state_alone_it_starts_over(
     assert len(metrics(again.folder)) == 4
 
 
-def flip_a_bit(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-100] ^= 1
-    path.write_bytes(content)
-
-
-def cut_short(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-100])
-
-
 @pytest.mark.parametrize("damage", [flip_a_bit, cut_short, Path.unlink])
 def test_without_the_newest_state_the_one_before_it_is_gone_on_from(
     new: Open, trial: StageFolder[Any], damage: Callable[[Path], None]
@@ -446,6 +436,18 @@ def test_a_killed_writers_temporary_files_are_swept_up(new: Open, small: Configu
     assert names(folder.path) == ["config.yaml"]
 
 
+def test_a_trial_that_version_0_1_0_began_is_gone_on_from(tmp_path: Path) -> None:
+    folder = Run(shutil.copytree(FIRST_HOUSE.path, tmp_path / "run")).trial("8cbea855317f")
+    config, rows = folder.config(), folder.metrics()
+    dataset = load_dataset(config.data)
+    base = load_base(PRETRAIN.folder(FIRST_HOUSE, config), dataset)
+    experiment = Experiment(MIXEM, config, folder, dataset, base)
+    assert experiment.training.epochs_done == 88
+    experiment.step()
+    assert folder.metrics()[:88] == rows[:88]
+    assert len(folder.metrics()) == 89
+
+
 # Failing
 
 
@@ -486,20 +488,17 @@ def test_too_few_images_are_refused(new: Open) -> None:
 # Threads
 
 
-@pytest.fixture
-def three_threads() -> Iterator[None]:
-    """The process's own number of threads, which no configuration here asks for."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.usefixtures("three_threads")
 def test_an_experiment_trains_on_the_threads_of_its_configuration(new: Open) -> None:
     experiment, threads = new(MIXEM, "train.threads=2"), set()
-    experiment.training.model.register_forward_pre_hook(lambda *_: threads.add(torch.get_num_threads()))
-    experiment.step()
+
+    def look(*_: object) -> None:
+        threads.add(torch.get_num_threads())
+        raise KeyboardInterrupt
+
+    experiment.training.model.register_forward_pre_hook(look)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.step()
     assert threads == {2}
 
 

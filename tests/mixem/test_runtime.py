@@ -3,7 +3,6 @@
 import os
 import platform
 import resource
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -138,14 +137,10 @@ def state() -> tuple[int, bool]:
 
 
 @pytest.fixture(params=[True, False], ids=["tf32", "no tf32"])
-def before(request: pytest.FixtureRequest) -> Iterator[tuple[int, bool]]:
-    """What a process has set for itself; three threads are what no test asks for."""
-    threads, tf32 = state()
-    torch.set_num_threads(3)
-    torch.backends.cudnn.allow_tf32 = request.param
-    yield state()
-    torch.set_num_threads(threads)
-    torch.backends.cudnn.allow_tf32 = tf32
+def before(request: pytest.FixtureRequest, three_threads: None, monkeypatch: pytest.MonkeyPatch) -> tuple[int, bool]:
+    """What the process has set for itself."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", request.param)
+    return state()
 
 
 def test_numerics_set_the_threads_and_exclude_tf32(before: tuple[int, bool]) -> None:
