@@ -1,12 +1,45 @@
-"""Files that are whole or absent."""
+"""Places of run folders, and files that are whole or absent."""
 
+import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 
-from mixem.files import write_atomically, write_json, write_text
+from mixem.errors import ConfigError
+from mixem.files import is_local, run_path, write_atomically, write_json, write_text
 from tests.mixem.helpers import names
+
+# Places
+
+
+@pytest.mark.parametrize("text", ["runs/digits", "/mnt/nfs/run", "s3:/bucket/x", Path("runs/x")])
+def test_what_is_no_url_is_a_path(text: str) -> None:
+    assert run_path(text) == Path(text)
+    assert is_local(run_path(text))
+
+
+def test_a_home_folder_is_expanded() -> None:
+    assert run_path("~/runs") == Path.home() / "runs"
+
+
+@pytest.mark.parametrize("url", ["ftp://host/run", "s3://", "s3:///", "s3://bucket/../other", "https://host/run"])
+def test_other_urls_are_refused_in_one_line(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"not a place for a run folder; allowed: a path, s3://BUCKET") as caught:
+        run_path(url)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_driver_that_is_not_installed_is_named_with_how_to_get_it() -> None:
+    if importlib.util.find_spec("gcsfs"):
+        pytest.skip("it is installed")
+    with pytest.raises(
+        ConfigError, match=r"^gs://bucket/run: needs more packages: pip install 'mixem-sweeps\[gs\]' \("
+    ):
+        run_path("gs://bucket/run")
+
+
+# Files
 
 
 def test_files_are_written_and_replaced(tmp_path: Path) -> None:

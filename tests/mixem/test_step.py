@@ -30,6 +30,7 @@ def start(small: Configure, synthetic: Dataset) -> Start:
     return new
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "stage", [pytest.param(PRETRAIN, marks=pytest.mark.slow, id="pretrain"), pytest.param(MIXEM, id="train")]
 )
