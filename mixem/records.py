@@ -190,9 +190,9 @@ def read_record(model: type[HashedRecord], path: Path, name: str) -> HashedRecor
     except (ValueError, RecursionError, IsADirectoryError, PermissionError) as error:  # others, a storage's, may pass
         raise CheckpointError(f"{path}: damaged record ({' '.join(str(error).split())})") from None
     try:
-        record = validate(model, values, str(path))
+        record = validate(model, values)
     except ConfigError as error:
-        raise CheckpointError(str(error)) from None
+        raise CheckpointError(f"{path}: damaged record ({error})") from None
     if record.hash != name:
         raise CheckpointError(f"{path}: belongs to {record.hash}, not to {name}")
     return record

@@ -43,9 +43,14 @@ class _Loader(_PlainLoader):
     """Reads 1e-4 as a number, as YAML 1.2 does; PyYAML asks for 1.0e-4."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that `_Loader` would read as a number, such as a folder called 1e5."""
+
+
+for _side in (_Loader, _Dumper):
+    _side.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+    )
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
@@ -120,7 +125,8 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
 
 def dump_config(config: Config) -> str:
     """YAML that `load_config` turns into an equal Config."""
-    text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, default_flow_style=None)
+    values = config.model_dump(mode="json")
+    text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, default_flow_style=None)
     return text
 
 

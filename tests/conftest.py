@@ -1,10 +1,20 @@
-"""Shared fixtures: small configurations, the synthetic dataset, one CPU thread; hypothesis without deadlines."""
+"""Shared fixtures: small configurations, the synthetic dataset, CPU threads; hypothesis without deadlines.
+
+Torch is imported where it is used: most tests of the tables and of the command line do without it.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from mixem.config import Config
 from mixem.settings import override, preset_values, validate
+
+if TYPE_CHECKING:
+    from mixem.data.dataset import Dataset
+    from tests.s3 import S3
 
 settings.register_profile("shared-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared-machine")
@@ -24,7 +34,7 @@ SMALL = (
 
 
 @pytest.fixture(scope="session")
-def small():
+def small() -> Callable[..., Config]:
     """A function of `key=value` strings that gives a configuration of hardly any work."""
 
     def build(*assignments: str) -> Config:
@@ -34,14 +44,15 @@ def small():
 
 
 @pytest.fixture(scope="session")
-def synthetic(small):
+def synthetic(small: Callable[..., Config]) -> "Dataset":
+    """The images of these configurations."""
     from mixem.data.dataset import load_dataset
 
     return load_dataset(small().data)
 
 
 @pytest.fixture(scope="module")
-def one_thread():
+def one_thread() -> Iterator[None]:
     """Torch on one thread, so that results are equal bit for bit and tests leave the other cores alone."""
     import torch
 
@@ -51,8 +62,19 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    """Torch on a number of threads that no configuration of the tests asks for."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
-def s3():
+def s3() -> "Iterator[S3]":
     """A real S3-protocol server on loopback."""
     from tests.s3 import S3
 

@@ -1,3 +1,5 @@
+"""One stage in a folder of its own: what it leaves, how it resumes, how it fails."""
+
 import csv
 import json
 import logging
@@ -7,161 +9,220 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from mixem.checkpoint import load_tensors, save_tensors
-from mixem.data.dataset import Dataset
+from mixem.data.dataset import Dataset, load_dataset, split_stage
 from mixem.data.image_set import ImageSet
 from mixem.errors import CheckpointError, ConfigError, DataError, DivergenceError, OutOfMemoryError
 from mixem.experiment import Experiment, load_base
 from mixem.losses import LossTerms
-from mixem.model import build
-from mixem.old_records import STATES, is_finished, read_record, write_failure
+from mixem.model import MixtureModel, SimCLR, build
+from mixem.run import Run, StageFolder, Status
 from mixem.scoring.clustering import cluster_scores
+from mixem.scoring.label_free import label_free
 from mixem.settings import base_hash, config_hash, dump_config, load_config
+from mixem.stages import MIXEM, PRETRAIN, STAGES, Stage
 from mixem.training import Training
+from tests.mixem.helpers import FIRST_HOUSE, Configure, assert_same, cut_short, finish, flip_a_bit, names
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-STAGES = ("pretrain", "train")
+both_stages = pytest.mark.parametrize("stage", [PRETRAIN, MIXEM], ids=[*STAGES])
+
 SAVING = "runtime.save_seconds=0"
 """A state is saved after every epoch."""
 FILES = {
     "pretrain": ["config.yaml", "metrics.csv", "result.json", "weights.safetensors"],
     "train": ["config.yaml", "embedding.npz", "examples.npz", "metrics.csv", "result.json", "weights.safetensors"],
 }
+NEWEST, PREVIOUS = "state.safetensors", "state.previous.safetensors"
+
+Open = Callable[..., Experiment[Any]]
+Finished = Callable[[Stage[Any]], StageFolder[Any]]
 
 
-def names(folder):
-    return sorted(entry.name for entry in folder.iterdir())
+def weights(folder: StageFolder[Any]) -> dict[str, Tensor]:
+    return load_tensors(folder.weights_file)[0]
 
 
-def finish(experiment):
-    while not experiment.finished:
-        experiment.step()
-    return experiment.folder
+def record_of(folder: StageFolder[Any]) -> dict[str, Any]:
+    """The plain values of result.json."""
+    values: dict[str, Any] = json.loads(folder.result_file.read_text())
+    return values
 
 
-def weights(folder):
-    return load_tensors(folder / "weights.safetensors")[0]
-
-
-def assert_same(first, second):
-    assert first.keys() == second.keys()
-    for key, value in first.items():
-        assert torch.equal(value, second[key]), key
-
-
-def metrics(folder):
-    with (folder / "metrics.csv").open(newline="") as file:
+def metrics(folder: StageFolder[Any]) -> list[dict[str, str]]:
+    with folder.metrics_file.open(newline="") as file:
         return list(csv.DictReader(file))
 
 
-def timeless(rows):
+def timeless(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 
+def unlabelled(dataset: Dataset) -> Dataset:
+    return Dataset(dataset.name, {name: ImageSet(pool.images, None) for name, pool in dataset.pools.items()})
+
+
 @pytest.fixture(scope="module")
-def folders(small, synthetic, tmp_path_factory):
+def run(small: Configure, synthetic: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Both stages, finished: stage 1 and, from its base encoder, stage 2."""
-    root = tmp_path_factory.mktemp("stages")
-    base = finish(Experiment("pretrain", small(), root / "pretrain", synthetic))
-    finish(Experiment("train", small(), root / "train", synthetic, load_base(base, synthetic)))
-    return {stage: root / stage for stage in STAGES}
+    run, config = Run(tmp_path_factory.mktemp("run")), small(SAVING)
+    base = finish(Experiment(PRETRAIN, config, PRETRAIN.folder(run, config), synthetic))
+    finish(Experiment(MIXEM, config, MIXEM.folder(run, config), synthetic, load_base(base, synthetic)))
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(run: Run, small: Configure) -> Finished:
+    """A function that gives the folder of a finished stage."""
+    return lambda stage: stage.folder(run, small())
+
+
+@pytest.fixture(scope="module")
+def trial(run: Run, small: Configure) -> StageFolder[Any]:
+    """The finished stage 2."""
+    return MIXEM.folder(run, small())
+
+
+@pytest.fixture(scope="module")
+def base(run: Run, small: Configure) -> StageFolder[Any]:
+    """The finished stage 1."""
+    return PRETRAIN.folder(run, small())
 
 
 @pytest.fixture
-def new(small, synthetic, folders, tmp_path):
-    """A function that opens a stage in the test's own folder."""
+def new(small: Configure, synthetic: Dataset, base: StageFolder[Any], tmp_path: Path) -> Open:
+    """A function that opens a stage in a run folder of the test's own."""
 
-    def build(stage, *assignments, folder=tmp_path / "run"):
-        base = load_base(folders["pretrain"], synthetic) if stage == "train" else None
-        return Experiment(stage, small(SAVING, *assignments), folder, synthetic, base)
+    def open_stage(stage: Stage[Any], *assignments: str, run: Run | None = None) -> Experiment[Any]:
+        config = small(SAVING, *assignments)
+        folder = stage.folder(run or Run(tmp_path), config)
+        return Experiment(stage, config, folder, synthetic, load_base(base, synthetic))
 
-    return build
+    return open_stage
 
 
 # What a finished stage leaves
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_finished_stage_leaves_these_files(folders, stage):
-    assert names(folders[stage]) == FILES[stage]
-    assert is_finished(folders[stage])
+@both_stages
+def test_a_finished_stage_leaves_these_files(finished: Finished, stage: Stage[Any]) -> None:
+    assert names(finished(stage).path) == FILES[stage.name]
+    assert finished(stage).status() == Status.FINISHED
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_the_configuration_loads_equal(folders, stage, small):
-    assert load_config(folders[stage] / "config.yaml") == small()
+@both_stages
+def test_the_configuration_loads_equal(finished: Finished, stage: Stage[Any], small: Configure) -> None:
+    assert load_config(finished(stage).path / "config.yaml") == small(SAVING)
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_metrics_have_a_row_an_epoch(folders, stage):
-    rows = metrics(folders[stage])
+@both_stages
+def test_metrics_have_a_row_an_epoch(finished: Finished, stage: Stage[Any]) -> None:
+    rows = metrics(finished(stage))
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
-    terms = sorted(LossTerms._fields if stage == "train" else ["contrastive"])
-    columns = [f"{split}_{term}" for split in ("train", "validation") for term in terms]
-    assert list(rows[0]) == ["epoch", "seconds", "learning_rate", *columns]
     assert all(np.isfinite(float(value)) for row in rows for value in row.values())
 
 
-def test_metrics_leave_out_what_was_not_measured(new):
-    rows = metrics(finish(new("train", "validation.every=3", "train.epochs=4")))
+@both_stages
+def test_metrics_have_a_column_for_every_term(finished: Finished, stage: Stage[Any]) -> None:
+    terms = sorted(LossTerms._fields if stage is MIXEM else ["contrastive"])
+    columns = [f"{split}_{term}" for split in ("train", "validation") for term in terms]
+    assert list(metrics(finished(stage))[0]) == ["epoch", "seconds", "learning_rate", *columns]
+
+
+def test_metrics_leave_out_what_was_not_measured(new: Open) -> None:
+    rows = metrics(finish(new(MIXEM, "validation.every=3", "train.epochs=4")))
     assert [bool(row["validation_push"]) for row in rows] == [False, False, True, True]
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_the_record(folders, stage, small, synthetic):
-    record, config = read_record(folders[stage]), small()
-    if stage == "train":
-        identity = {"trial": config_hash(config), "base": base_hash(config)}
-        clusterings, more = ["mixem", "kmeans", "argmax"], ["label_free"]
-    else:
-        identity, clusterings = {"base": base_hash(config)}, ["simclr_kmeans", "pixel_kmeans"]
-        more = ["restarts", "supervised"]
-        assert [len(values) for values in record["restarts"].values()] == [config.evaluation.restarts] * 3
-        assert set(record["supervised"]) == {"linear", "knn"}
-    rest = ["status", "epochs", "seconds", "training", "validation", "scores", *more, "warnings", "provenance"]
-    assert list(record) == [*identity, *rest]
-    assert {key: record[key] for key in identity} == identity
+@both_stages
+def test_the_record_has_these_keys(finished: Finished, stage: Stage[Any]) -> None:
+    identity, own = (["trial", "base"], ["label_free"]) if stage is MIXEM else (["base"], ["restarts", "supervised"])
+    common = ["status", "epochs", "seconds", "training", "validation", "scores"]
+    assert list(record_of(finished(stage))) == [*identity, *common, *own, "warnings", "provenance"]
+
+
+@both_stages
+def test_the_record_says_whose_it_is(finished: Finished, stage: Stage[Any], small: Configure) -> None:
+    record, config = record_of(finished(stage)), small()
+    assert record["base"] == base_hash(config)
+    assert record.get("trial") == (config_hash(config) if stage is MIXEM else None)
     assert record["status"] == "finished"
+
+
+@both_stages
+def test_the_record_holds_the_last_epoch(finished: Finished, stage: Stage[Any]) -> None:
+    record, rows = record_of(finished(stage)), metrics(finished(stage))
     assert record["epochs"] == 4
-    last = metrics(folders[stage])[-1]
     for split in ("training", "validation"):
         prefix = split.replace("training", "train")
-        assert {f"{prefix}_{term}": repr(value) for term, value in record[split].items()}.items() <= last.items()
-    assert record["seconds"] == pytest.approx(sum(float(row["seconds"]) for row in metrics(folders[stage])), abs=0.01)
+        terms = {f"{prefix}_{term}": repr(value) for term, value in record[split].items()}
+        assert terms.keys() == {key for key in rows[-1] if key.startswith(prefix)}
+        assert terms.items() <= rows[-1].items()
+    assert record["seconds"] == pytest.approx(sum(float(row["seconds"]) for row in rows), abs=0.01)
+
+
+@both_stages
+def test_the_record_scores_each_clustering(finished: Finished, stage: Stage[Any]) -> None:
+    record = record_of(finished(stage))
+    clusterings = ["mixem", "kmeans", "argmax"] if stage is MIXEM else ["simclr_kmeans", "pixel_kmeans"]
     assert list(record["scores"]) == clusterings
     for scores in record["scores"].values():
         assert list(scores) == ["acc", "nmi", "ari", "clusters_used", "size_entropy"]
         assert 0 <= scores["acc"] <= 1
     assert isinstance(record["warnings"], list)
-    assert record["provenance"]["data_checksum"] == synthetic.checksum()
-    assert record["provenance"]["precision"] == "fp32"
-    assert record["provenance"]["threads"] == 1
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_the_record_holds_no_path(folders, stage):
-    text = (folders[stage] / "result.json").read_text()
-    assert str(folders[stage].parent) not in text
+@both_stages
+def test_the_record_says_where_its_numbers_come_from(finished: Finished, stage: Stage[Any], synthetic: Dataset) -> None:
+    provenance = record_of(finished(stage))["provenance"]
+    assert provenance["data_checksum"] == synthetic.checksum()
+    assert provenance["precision"] == "fp32"
+    assert provenance["threads"] == 1
+
+
+@both_stages
+def test_the_record_holds_no_path(finished: Finished, stage: Stage[Any]) -> None:
+    text = finished(stage).result_file.read_text()
+    assert str(finished(stage).path.parent.parent) not in text
     assert str(Path.home()) not in text
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_the_weights_load_strictly(folders, stage, small):
+def test_the_record_of_stage_1_holds_its_baselines(base: StageFolder[Any], small: Configure) -> None:
+    record = record_of(base)
+    assert list(record["restarts"]) == ["acc", "nmi", "ari"]
+    assert [len(values) for values in record["restarts"].values()] == [small().evaluation.restarts] * 3
+    assert set(record["supervised"]) == {"linear", "knn"}
+
+
+def test_label_free_criteria_are_those_of_the_validation_images(
+    trial: StageFolder[Any], small: Configure, synthetic: Dataset
+) -> None:
     config = small()
-    tensors, metadata = load_tensors(folders[stage] / "weights.safetensors")
-    build(stage, config.model, 3, seed=0).load_state_dict(tensors, strict=True)
-    assert metadata == {"stage": stage, "hash": base_hash(config) if stage == "pretrain" else config_hash(config)}
+    model = build(MixtureModel, config.model, 3, seed=0)
+    model.load_state_dict(weights(trial))
+    validation = split_stage(synthetic, config.data, config.train).validation.images
+    assert label_free(model, validation, config) == pytest.approx(record_of(trial)["label_free"])
 
 
-def test_the_embedding(folders, synthetic):
-    with np.load(folders["train"] / "embedding.npz") as file:
+@both_stages
+def test_the_weights_load_strictly(finished: Finished, stage: Stage[Any], small: Configure) -> None:
+    tensors, metadata = load_tensors(finished(stage).weights_file)
+    build(MixtureModel if stage is MIXEM else SimCLR, small().model, 3, seed=0).load_state_dict(tensors, strict=True)
+    assert metadata == {"stage": stage.name, "hash": finished(stage).hash}
+
+
+def test_the_embedding_holds_these_arrays(trial: StageFolder[Any], synthetic: Dataset) -> None:
+    with np.load(trial.embedding_file) as file:
         arrays = dict(file)
     assert {key: (value.dtype.name, value.shape) for key, value in arrays.items()} == {
         "features": ("float16", (256, 32)),
@@ -169,32 +230,47 @@ def test_the_embedding(folders, synthetic):
         "clusters": ("int16", (256,)),
         "labels": ("int16", (256,)),
     }
-    assert arrays["labels"].tolist() == synthetic.pool("test").labels.tolist()
-    scores = read_record(folders["train"])["scores"]
-    assert cluster_scores(arrays["labels"], arrays["clusters"]).acc == scores["mixem"]["acc"]
-    assert cluster_scores(arrays["labels"], arrays["p"].argmax(axis=1)).acc == pytest.approx(
-        scores["argmax"]["acc"], abs=0.02
-    )
+    labels = synthetic.pool("test").labels
+    assert labels is not None
+    assert arrays["labels"].tolist() == labels.tolist()
 
 
-def test_unlabelled_images_are_clustered_but_not_scored(small, synthetic, folders, tmp_path):
-    pools = {name: ImageSet(pool.images, None, ()) for name, pool in synthetic.pools.items()}
-    base = load_base(folders["pretrain"], synthetic)
-    folder = finish(Experiment("train", small("train.epochs=1"), tmp_path, Dataset("synthetic", pools), base))
-    scores = read_record(folder)["scores"]
-    assert all(entry["acc"] is None and entry["clusters_used"] >= 1 for entry in scores.values())
-    with np.load(folder / "embedding.npz") as file:
+def test_the_embedding_gives_the_scores_of_the_record(trial: StageFolder[Any]) -> None:
+    with np.load(trial.embedding_file) as file:
+        labels, clusters, dominant = file["labels"], file["clusters"], file["p"].argmax(axis=1)
+    scores = record_of(trial)["scores"]
+    assert cluster_scores(labels, clusters).acc == scores["mixem"]["acc"]
+    assert cluster_scores(labels, dominant).acc == pytest.approx(scores["argmax"]["acc"], abs=0.02)
+
+
+@pytest.fixture(scope="module")
+def without_labels(
+    small: Configure, synthetic: Dataset, base: StageFolder[Any], tmp_path_factory: pytest.TempPathFactory
+) -> StageFolder[Any]:
+    """Stage 2 on the same images without their labels, finished."""
+    config = small()
+    folder = MIXEM.folder(Run(tmp_path_factory.mktemp("unlabelled")), config)
+    return finish(Experiment(MIXEM, config, folder, unlabelled(synthetic), load_base(base, synthetic)))
+
+
+def test_unlabelled_images_are_clustered_but_not_scored(without_labels: StageFolder[Any]) -> None:
+    scores = record_of(without_labels)["scores"]
+    assert len(scores) == 3
+    for entry in scores.values():
+        assert (entry["acc"], entry["nmi"], entry["ari"]) == (None, None, None)
+        assert entry["clusters_used"] >= 1
+
+
+def test_unlabelled_images_are_kept_without_labels(without_labels: StageFolder[Any]) -> None:
+    with np.load(without_labels.embedding_file) as file:
         assert set(file) == {"features", "p", "clusters"}
-    with np.load(folder / "examples.npz") as file:
+    with np.load(without_labels.examples_file) as file:
         assert len(file["positions"]) == len(file["images"]) > 0
         assert len(file["class_names"]) == 0
 
 
-def test_labels_do_not_change_the_training(small, synthetic, folders, tmp_path):
-    pools = {name: ImageSet(pool.images, None, ()) for name, pool in synthetic.pools.items()}
-    base = load_base(folders["pretrain"], synthetic)
-    folder = finish(Experiment("train", small(), tmp_path, Dataset("synthetic", pools), base))
-    assert_same(weights(folder), weights(folders["train"]))
+def test_labels_do_not_change_the_training(without_labels: StageFolder[Any], trial: StageFolder[Any]) -> None:
+    assert_same(weights(without_labels), weights(trial))
 
 
 # Resuming
@@ -205,74 +281,86 @@ from pathlib import Path
 from mixem.settings import load_config
 from mixem.data.dataset import load_dataset
 from mixem.experiment import Experiment, load_base
-folder, base = map(Path, sys.argv[1:])
-config = load_config(folder / "start.yaml")
+from mixem.run import Run
+from mixem.stages import MIXEM, PRETRAIN
+run, base = Run(Path(sys.argv[1])), Run(Path(sys.argv[2]))
+config = load_config(run.path / "start.yaml")
 dataset = load_dataset(config.data)
-experiment = Experiment("train", config, folder, dataset, load_base(base, dataset))
+weights = load_base(PRETRAIN.folder(base, config), dataset)
+experiment = Experiment(MIXEM, config, MIXEM.folder(run, config), dataset, weights)
 while not experiment.finished:
     print(experiment.step().epoch, flush=True)
 """
 
 
-def test_a_killed_run_goes_on_and_equals_an_uninterrupted_one(new, small, folders, tmp_path):
+@pytest.mark.ray
+def test_a_killed_run_goes_on_and_equals_an_uninterrupted_one(
+    new: Open, small: Configure, run: Run, tmp_path: Path
+) -> None:
     epochs = "train.epochs=16"
-    whole = finish(new("train", epochs, folder=tmp_path / "whole"))
-    killed = tmp_path / "killed"
-    killed.mkdir()
-    (killed / "start.yaml").write_text(dump_config(small(SAVING, epochs)))
-    command = [sys.executable, "-c", CHILD, str(killed), str(folders["pretrain"])]
+    whole = finish(new(MIXEM, epochs, run=Run(tmp_path / "whole")))
+    place = tmp_path / "killed"
+    place.mkdir()
+    config = small(SAVING, epochs)
+    (place / "start.yaml").write_text(dump_config(config))
+    command = [sys.executable, "-c", CHILD, str(place), str(run.path)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
+        assert child.stdout is not None
         for line in child.stdout:
             if line == "3\n":
                 child.send_signal(signal.SIGKILL)
     assert child.returncode == -signal.SIGKILL
-    assert not is_finished(killed)
-    assert "state.safetensors" in names(killed)
+    killed = MIXEM.folder(Run(place), config)
+    assert killed.status() == Status.STARTED
+    assert NEWEST in names(killed.path)
 
-    resumed = new("train", epochs, folder=killed)
+    resumed = new(MIXEM, epochs, run=Run(place))
     assert 3 <= resumed.training.epochs_done < 16
     assert len(resumed.history) == resumed.training.epochs_done
     finish(resumed)
     assert_same(weights(killed), weights(whole))
     assert timeless(metrics(killed)) == timeless(metrics(whole))
-    assert read_record(killed)["scores"] == read_record(whole)["scores"]
-    assert "state.safetensors" not in names(killed)
+    assert record_of(killed)["scores"] == record_of(whole)["scores"]
+    assert NEWEST not in names(killed.path)
 
 
-def test_the_record_is_written_last(new):
-    """Something in the way of result.json: all else is there, and the state to go on from."""
-    experiment = new("train")
-    run = experiment.folder
-    for _ in range(3):
+def steps(experiment: Experiment[Any], epochs: int) -> Experiment[Any]:
+    for _ in range(epochs):
         experiment.step()
-    (run / "result.json").mkdir()
+    return experiment
+
+
+def test_the_record_is_written_last(new: Open) -> None:
+    """Something in the way of result.json: all else is there, and the state to go on from."""
+    experiment = steps(new(MIXEM), 3)
+    folder = experiment.folder
+    folder.result_file.mkdir()
     with pytest.raises(OSError, match=r"result\.json"):
         experiment.step()
-    (run / "result.json").rmdir()
-    assert not is_finished(run)
-    assert names(run) == sorted({*FILES["train"], *STATES} - {"result.json"})
-    again = new("train")
+    folder.result_file.rmdir()
+    assert folder.status() == Status.STARTED
+    assert names(folder.path) == sorted({*FILES["train"], NEWEST, PREVIOUS} - {"result.json"})
+    again = new(MIXEM)
     assert again.training.epochs_done == 3
-    assert names(finish(again)) == FILES["train"]
+    assert names(finish(again).path) == FILES["train"]
 
 
-def test_states_are_saved_no_more_often_than_asked(new):
-    experiment = new("train", "runtime.save_seconds=3600")
-    experiment.step()
-    assert names(experiment.folder) == ["config.yaml", "metrics.csv"]
+def test_states_are_saved_no_more_often_than_asked(new: Open) -> None:
+    experiment = steps(new(MIXEM, "runtime.save_seconds=3600"), 1)
+    assert names(experiment.folder.path) == ["config.yaml", "metrics.csv"]
 
 
-def test_a_finished_stage_is_known_as_such(new, folders, tmp_path):
-    shutil.copytree(folders["train"], tmp_path / "run")
-    assert new("train").finished
+def test_a_finished_stage_is_seen_to_be_finished(new: Open, trial: StageFolder[Any], tmp_path: Path) -> None:
+    shutil.copytree(trial.path, Run(tmp_path).trial(trial.hash).path)
+    assert new(MIXEM).finished
 
 
 @pytest.mark.parametrize("damage", ["truncated", "other stage", "other model"])
-def test_a_damaged_state_starts_over(new, folders, caplog, damage):
-    experiment = new("train")
-    experiment.step()
-    state = experiment.folder / "state.safetensors"
+def test_with_a_damaged_state_alone_it_starts_over(
+    new: Open, trial: StageFolder[Any], caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    state = steps(new(MIXEM), 1).folder.path / NEWEST
     if damage == "truncated":
         state.write_bytes(state.read_bytes()[:1000])
     else:
@@ -283,88 +371,98 @@ def test_a_damaged_state_starts_over(new, folders, caplog, damage):
             del tensors["model.mixing.2.bias"]
         save_tensors(state, tensors, metadata)
     with caplog.at_level(logging.WARNING):
-        again = new("train")
+        again = new(MIXEM)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert re.match(r"saved state passed over: .*state\.safetensors: ", caplog.messages[0])
     assert (again.training.epochs_done, again.history) == (0, [])
-    assert_same(weights(finish(again)), weights(folders["train"]))
+    assert_same(weights(finish(again)), weights(trial))
     assert len(metrics(again.folder)) == 4
 
 
-def flip_a_bit(path):
-    content = bytearray(path.read_bytes())
-    content[-100] ^= 1
-    path.write_bytes(content)
-
-
-def cut_short(path):
-    path.write_bytes(path.read_bytes()[:-100])
-
-
 @pytest.mark.parametrize("damage", [flip_a_bit, cut_short, Path.unlink])
-def test_without_the_newest_state_the_one_before_it_is_gone_on_from(new, folders, damage):
-    experiment = new("train")
-    for _ in range(3):
-        experiment.step()
-    damage(experiment.folder / STATES[0])
-    again = new("train")
+def test_without_the_newest_state_the_one_before_it_is_gone_on_from(
+    new: Open, trial: StageFolder[Any], damage: Callable[[Path], None]
+) -> None:
+    folder = steps(new(MIXEM), 3).folder
+    damage(folder.path / NEWEST)
+    again = new(MIXEM)
     assert again.training.epochs_done == len(again.history) == 2
-    assert STATES[0] not in names(again.folder), "it must not take the place of the sound one"
-    assert_same(weights(finish(again)), weights(folders["train"]))
-    assert names(again.folder) == FILES["train"]
+    assert NEWEST not in names(folder.path), "it must not take the place of the sound one"
+    assert_same(weights(finish(again)), weights(trial))
+    assert names(folder.path) == FILES["train"]
 
 
-def test_a_state_that_another_worker_renames_at_that_moment_is_gone_on_from(new, folders, monkeypatch):
-    experiment = new("train")
-    for _ in range(3):
-        experiment.step()
+def test_a_state_that_another_worker_renames_meanwhile_is_gone_on_from(
+    new: Open, trial: StageFolder[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps(new(MIXEM), 3)
     load = Training.load
 
-    def load_late(training, path, data):
-        if path.name == STATES[0]:
-            path.rename(path.with_name(STATES[1]))
+    def load_late(training: Training, path: Path, data: str) -> list[dict[str, float]]:
+        if path.name == NEWEST:
+            path.rename(path.with_name(PREVIOUS))
         return load(training, path, data)
 
     monkeypatch.setattr(Training, "load", load_late)
-    again = new("train")
+    again = new(MIXEM)
     assert again.training.epochs_done == len(again.history) == 3
-    assert_same(weights(finish(again)), weights(folders["train"]))
+    assert_same(weights(finish(again)), weights(trial))
 
 
-def test_with_both_states_damaged_it_starts_over(new, folders, caplog):
-    experiment = new("train")
-    for _ in range(3):
-        experiment.step()
-    for name in STATES:
-        flip_a_bit(experiment.folder / name)
-    again = new("train")
+def test_with_both_states_damaged_it_starts_over(
+    new: Open, trial: StageFolder[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = steps(new(MIXEM), 3).folder
+    for name in (NEWEST, PREVIOUS):
+        flip_a_bit(folder.path / name)
+    again = new(MIXEM)
     assert again.training.epochs_done == 0
     assert sum("checksum" in message for message in caplog.messages) == 2
-    assert_same(weights(finish(again)), weights(folders["train"]))
+    assert_same(weights(finish(again)), weights(trial))
 
 
-def test_a_sound_state_logs_nothing(new, caplog):
-    new("train").step()
+def test_a_sound_state_logs_nothing(new: Open, caplog: pytest.LogCaptureFixture) -> None:
+    steps(new(MIXEM), 1)
     with caplog.at_level(logging.WARNING):
-        assert new("train").training.epochs_done == 1
+        assert new(MIXEM).training.epochs_done == 1
     assert not caplog.records
+
+
+def test_a_killed_writers_temporary_files_are_swept_up(new: Open, small: Configure, tmp_path: Path) -> None:
+    folder = PRETRAIN.folder(Run(tmp_path), small(SAVING))
+    folder.path.mkdir(parents=True)
+    (folder.path / ".state.safetensors.x1y2").write_bytes(b"half")
+    new(PRETRAIN)
+    assert names(folder.path) == ["config.yaml"]
+
+
+def test_a_trial_that_version_0_1_0_began_is_gone_on_from(tmp_path: Path) -> None:
+    folder = Run(shutil.copytree(FIRST_HOUSE.path, tmp_path / "run")).trial("8cbea855317f")
+    config, rows = folder.config(), folder.metrics()
+    dataset = load_dataset(config.data)
+    base = load_base(PRETRAIN.folder(FIRST_HOUSE, config), dataset)
+    experiment = Experiment(MIXEM, config, folder, dataset, base)
+    assert experiment.training.epochs_done == 88
+    experiment.step()
+    assert folder.metrics()[:88] == rows[:88]
+    assert len(folder.metrics()) == 89
 
 
 # Failing
 
 
-def test_divergence_leaves_the_saved_state(new):
-    experiment = new("pretrain", "pretrain.learning_rate=1e30")
+def test_divergence_leaves_the_saved_state(new: Open) -> None:
+    experiment = new(PRETRAIN, "pretrain.learning_rate=1e30")
     with pytest.raises(DivergenceError):
         experiment.step()
-    assert names(experiment.folder) == ["config.yaml"]
+    assert names(experiment.folder.path) == ["config.yaml"]
     assert not experiment.finished
 
 
-def test_too_little_gpu_memory_ends_it_with_advice_and_the_batch_stays_as_it_is(new):
-    experiment = new("train")
+def test_too_little_gpu_memory_ends_it_with_advice_and_the_batch_stays(new: Open) -> None:
+    experiment = new(MIXEM)
 
-    def allocate(*_):
+    def allocate(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     experiment.training.model.register_forward_pre_hook(allocate)
@@ -374,64 +472,81 @@ def test_too_little_gpu_memory_ends_it_with_advice_and_the_batch_stays_as_it_is(
     assert not experiment.finished
 
 
-def test_a_failure_is_one_line_and_goes_with_the_next_attempt(new, tmp_path):
-    run = tmp_path / "run"
-    write_failure(run, "abc", "CUDA error:\n  out of\tmemory\n", 7)
-    record = json.loads((run / "failed.json").read_text())
-    assert record == {"trial": "abc", "reason": "CUDA error: out of memory", "epoch": 7}
-    assert not is_finished(run)
-    new("train")
-    assert names(run) == ["config.yaml"]
+def test_a_failure_goes_with_the_next_attempt(new: Open, small: Configure, tmp_path: Path) -> None:
+    folder = MIXEM.folder(Run(tmp_path), small(SAVING))
+    folder.fail("CUDA error", 7)
+    assert folder.status() == Status.FAILED
+    new(MIXEM)
+    assert names(folder.path) == ["config.yaml"]
 
 
-def test_too_few_images_are_refused(new):
+def test_too_few_images_are_refused(new: Open) -> None:
     with pytest.raises(ConfigError, match=r"^batch_size: 64 is not allowed"):
-        new("train", "train.batch_size=64")
+        new(MIXEM, "train.batch_size=64")
+
+
+# Threads
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_an_experiment_trains_on_the_threads_of_its_configuration(new: Open) -> None:
+    experiment, threads = new(MIXEM, "train.threads=2"), set()
+
+    def look(*_: object) -> None:
+        threads.add(torch.get_num_threads())
+        raise KeyboardInterrupt
+
+    experiment.training.model.register_forward_pre_hook(look)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.step()
+    assert threads == {2}
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_an_experiment_leaves_the_threads_of_the_process(new: Open) -> None:
+    finish(new(MIXEM, "train.epochs=1"))
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_a_failing_experiment_leaves_the_threads_of_the_process(new: Open) -> None:
+    experiment = new(PRETRAIN, "pretrain.learning_rate=1e30")
+    with pytest.raises(DivergenceError):
+        experiment.step()
+    assert torch.get_num_threads() == 3
 
 
 # Base encoders
 
 
-def test_a_base_encoder_is_what_stage_1_left(folders, synthetic):
-    assert_same(load_base(folders["pretrain"], synthetic), weights(folders["pretrain"]))
+def test_a_base_encoder_is_what_stage_1_left(base: StageFolder[Any], synthetic: Dataset) -> None:
+    assert_same(load_base(base, synthetic), weights(base))
 
 
-def test_a_base_encoder_of_other_images_is_refused(folders, synthetic):
+def test_a_base_encoder_of_other_images_is_refused(base: StageFolder[Any], synthetic: Dataset) -> None:
     train = synthetic.pool("train")
     images = train.images.clone()
     images[0, 0, 0, 0] ^= 1
     other = Dataset("synthetic", synthetic.pools | {"train": ImageSet(images, train.labels, train.class_names)})
     with pytest.raises(DataError) as caught:
-        load_base(folders["pretrain"], other)
+        load_base(base, other)
     message = str(caught.value)
     assert all(dataset.checksum()[:12] in message for dataset in (synthetic, other))
     assert "made with other images than are there now" in message
     assert len(message.splitlines()) == 1
 
 
-def test_a_damaged_base_encoder_is_refused_with_what_to_do(folders, synthetic, tmp_path):
-    folder = shutil.copytree(folders["pretrain"], tmp_path / "base")
-    flip_a_bit(folder / "weights.safetensors")
-    with pytest.raises(CheckpointError, match=rf"checksum is wrong\); remove {folder}, and .* trained again$"):
-        load_base(folder, synthetic)
+def test_a_damaged_base_encoder_is_refused_with_what_to_do(
+    base: StageFolder[Any], synthetic: Dataset, tmp_path: Path
+) -> None:
+    damaged = Run(tmp_path).base(base.hash)
+    shutil.copytree(base.path, damaged.path)
+    flip_a_bit(damaged.weights_file)
+    with pytest.raises(CheckpointError, match=rf"checksum is wrong\); remove {damaged.path}, and .* trained again$"):
+        load_base(damaged, synthetic)
 
 
-def test_an_unfinished_base_encoder_is_refused(new, synthetic, tmp_path):
-    new("pretrain").step()
+def test_an_unfinished_base_encoder_is_refused(new: Open, synthetic: Dataset) -> None:
+    experiment = steps(new(PRETRAIN), 1)
     with pytest.raises(CheckpointError, match=r"result\.json: no such file$"):
-        load_base(tmp_path / "run", synthetic)
-
-
-def test_a_damaged_record_is_refused(tmp_path):
-    (tmp_path / "result.json").write_text('{"trial": ')
-    with pytest.raises(CheckpointError, match=r"result\.json: damaged record \("):
-        read_record(tmp_path)
-
-
-def test_a_killed_writers_temporary_files_are_swept_up(tmp_path, small, synthetic):
-    config = small()
-    folder = tmp_path / "base"
-    folder.mkdir()
-    (folder / ".state.safetensors.x1y2").write_bytes(b"half")
-    Experiment("pretrain", config, folder, synthetic)
-    assert [path.name for path in folder.iterdir()] == ["config.yaml"]
+        load_base(experiment.folder, synthetic)

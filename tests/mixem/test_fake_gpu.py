@@ -3,31 +3,42 @@
 Backward and optimiser need a real one: tests/benchmarks/gpu_report.py.
 """
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from mixem.data.dataset import split_stage
+from mixem.data.dataset import Dataset, split_stage
 from mixem.losses import LossTerms, WeightTensors
-from mixem.model import build
+from mixem.model import SimCLR, build
 from mixem.runtime import generator
+from mixem.stages import MIXEM, PRETRAIN, STAGES
 from mixem.step import loss_settings
 from mixem.training import Training
+from tests.mixem.helpers import Configure
 
 GPU = torch.device("cuda")
 
 
-@pytest.fixture(params=("pretrain", "train"))
-def training(request, small, synthetic, monkeypatch):
+class OnFakeGpu(Training):
     """A training whose model, images and weights lie on the fake GPU; call it within its `mode`."""
+
+    mode: FakeTensorMode
+
+
+@pytest.fixture(params=[PRETRAIN, MIXEM], ids=[*STAGES])
+def training(
+    request: pytest.FixtureRequest, small: Configure, synthetic: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> OnFakeGpu:
     config = small("runtime.device=cpu", "runtime.precision=fp32")
-    base = build("pretrain", config.model, 3, seed=0).state_dict()
-    split = split_stage(synthetic, config.data, getattr(config, request.param))
-    training = Training(request.param, config, split, base if request.param == "train" else None)
+    base = build(SimCLR, config.model, 3, seed=0).state_dict()
+    split = split_stage(synthetic, config.data, request.param.settings(config))
+    training = OnFakeGpu(request.param, config, split, base)
     training.mode = FakeTensorMode()
 
-    def moved(tensor):
+    def moved(tensor: Tensor) -> Tensor:
         return training.mode.from_tensor(tensor).data.to(GPU)
 
     with training.mode:
@@ -43,14 +54,14 @@ def training(request, small, synthetic, monkeypatch):
     return training
 
 
-def test_a_step_mixes_no_devices_and_reads_no_value(training):
+def test_a_step_mixes_no_devices_and_reads_no_value(training: OnFakeGpu) -> None:
     with training.mode:
         total = training._terms(training.images[:8], generator("step")).total(training.weights)
     assert (total.device, total.dtype, total.shape) == (torch.device("cuda:0"), torch.float32, ())
     assert total.requires_grad
 
 
-def test_a_validation_reads_its_sums_alone(training, monkeypatch):
+def test_a_validation_reads_its_sums_alone(training: OnFakeGpu, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "_named", lambda values: values)
     with training.mode:
         values = training.validate()
@@ -64,7 +75,9 @@ def test_a_validation_reads_its_sums_alone(training, monkeypatch):
         (lambda images, labels: images[0, 0, 0, 0].item(), DataDependentOutputException),
     ],
 )
-def test_what_would_fail_or_wait_there_fails_here(training, wrong, error):
+def test_what_would_fail_or_wait_there_fails_here(
+    training: OnFakeGpu, wrong: Callable[[Tensor, Tensor], object], error: type[Exception]
+) -> None:
     """The two tests above can fail: a mask on the CPU, and a value that is read."""
     with training.mode, pytest.raises(error):
         wrong(training.images, torch.zeros(len(training.images), dtype=torch.long))

@@ -1,15 +1,48 @@
+"""Places of run folders, and files that are whole or absent."""
+
+import importlib.util
 import json
+from pathlib import Path
 
 import pytest
 
-from mixem.files import write_atomically, write_json, write_text
+from mixem.errors import ConfigError
+from mixem.files import is_local, run_path, write_atomically, write_json, write_text
+from tests.mixem.helpers import names
+
+# Places
 
 
-def names(folder):
-    return sorted(entry.name for entry in folder.iterdir())
+@pytest.mark.parametrize("text", ["runs/digits", "/mnt/nfs/run", "s3:/bucket/x", Path("runs/x")])
+def test_what_is_no_url_is_a_path(text: str) -> None:
+    assert run_path(text) == Path(text)
+    assert is_local(run_path(text))
 
 
-def test_files_are_written_and_replaced(tmp_path):
+def test_a_home_folder_is_expanded() -> None:
+    assert run_path("~/runs") == Path.home() / "runs"
+
+
+@pytest.mark.parametrize("url", ["ftp://host/run", "s3://", "s3:///", "s3://bucket/../other", "https://host/run"])
+def test_other_urls_are_refused_in_one_line(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"not a place for a run folder; allowed: a path, s3://BUCKET") as caught:
+        run_path(url)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_driver_that_is_not_installed_is_named_with_how_to_get_it() -> None:
+    if importlib.util.find_spec("gcsfs"):
+        pytest.skip("it is installed")
+    with pytest.raises(
+        ConfigError, match=r"^gs://bucket/run: needs more packages: pip install 'mixem-sweeps\[gs\]' \("
+    ):
+        run_path("gs://bucket/run")
+
+
+# Files
+
+
+def test_files_are_written_and_replaced(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "file.txt"
     write_text(path, "first ü\n")
     assert path.read_bytes() == "first ü\n".encode()
@@ -18,17 +51,17 @@ def test_files_are_written_and_replaced(tmp_path):
     assert names(path.parent) == ["file.txt"]
 
 
-def test_others_may_read_the_file(tmp_path):
+def test_others_may_read_the_file(tmp_path: Path) -> None:
     write_text(tmp_path / "file.txt", "text")
     assert (tmp_path / "file.txt").stat().st_mode & 0o777 == 0o644
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-def test_a_failing_writer_leaves_the_old_content(tmp_path, error):
+def test_a_failing_writer_leaves_the_old_content(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "file.txt"
     write_text(path, "old")
 
-    def write(temporary):
+    def write(temporary: Path) -> None:
         temporary.write_text("half of the n")
         assert path.read_text() == "old"
         raise error("no space left")
@@ -39,27 +72,27 @@ def test_a_failing_writer_leaves_the_old_content(tmp_path, error):
     assert names(tmp_path) == ["file.txt"]
 
 
-def test_a_failing_writer_leaves_no_file_where_there_was_none(tmp_path):
+def test_a_failing_writer_leaves_no_file_where_there_was_none(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         write_atomically(tmp_path / "file.txt", lambda temporary: 1 / 0)
     assert names(tmp_path) == []
 
 
-def test_temporary_files_are_in_the_same_folder_and_hidden(tmp_path):
-    seen = []
+def test_temporary_files_are_in_the_same_folder_and_hidden(tmp_path: Path) -> None:
+    seen: list[Path] = []
     write_atomically(tmp_path / "file.txt", seen.append)
     assert seen[0].parent == tmp_path
     assert seen[0].name.startswith(".file.txt.")
 
 
-def test_json_comes_back_as_it_went(tmp_path):
+def test_json_comes_back_as_it_went(tmp_path: Path) -> None:
     values = {"a": 0.1 + 0.2, "b": [1, None, "ü"], "c": {"d": True}}
     write_json(tmp_path / "file.json", values)
     assert json.loads((tmp_path / "file.json").read_text()) == values
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), object()])
-def test_json_refuses_what_is_no_json(tmp_path, value):
+def test_json_refuses_what_is_no_json(tmp_path: Path, value: object) -> None:
     path = tmp_path / "file.json"
     write_json(path, {"a": 1})
     with pytest.raises((ValueError, TypeError)):

@@ -1,13 +1,17 @@
+"""The five terms against the authors' numbers, the paper's table in loops, their ranges and symmetries."""
+
 import itertools
 import json
 import math
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from mixem.config import LossWeights
 from mixem.losses import LossTerms, WeightTensors, component_means, instance_term, loss_terms, mixture, nt_xent, push
@@ -16,25 +20,31 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 CASES = json.loads((GOLDEN / "losses.json").read_text())
+Vectors = list[list[float]]
+Instance = Literal["max", "entropy"]
+Shape = tuple[int, int, int, int]
+"""Seed, batch, components, dimension."""
+NaiveView = tuple[Vectors, float, float, float, float]
+"""z, component entropy, instance term, push, pull of one view."""
 INPUTS = ("pi_logits_a", "embeddings_a", "pi_logits_b", "embeddings_b")
 
 
-def random_inputs(seed, batch, components, dim, sharpness=2.0):
+def random_inputs(seed: int, batch: int, components: int, dim: int, sharpness: float = 2.0) -> list[Tensor]:
     """Logits and embeddings of both views, float64."""
     random = torch.Generator().manual_seed(seed)
 
-    def draw(*shape):
+    def draw(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=random, dtype=torch.float64)
 
     view = [sharpness * draw(batch, components), draw(batch, components, dim)]
     return [*view, sharpness * draw(batch, components), draw(batch, components, dim)]
 
 
-def values(terms):
+def values(terms: LossTerms) -> list[float]:
     return [term.item() for term in terms]
 
 
-def assert_finite(inputs, **options):
+def assert_finite(inputs: list[Tensor], **options: Any) -> LossTerms:
     inputs = [tensor.clone().requires_grad_() for tensor in inputs]
     terms = loss_terms(*inputs, **options)
     terms.total(LossWeights()).backward()
@@ -50,7 +60,7 @@ shapes = st.tuples(st.integers(0, 2**32), st.integers(2, 7), st.integers(2, 5), 
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["case"])
-def test_golden_values_and_gradients(case):
+def test_values_and_gradients_equal_the_golden_numbers(case: dict[str, Any]) -> None:
     with np.load(GOLDEN / "losses.npz") as arrays:
         inputs = [torch.from_numpy(arrays[f"{case['case']}/{name}"]).requires_grad_() for name in INPUTS]
         gradients = [torch.from_numpy(arrays[f"{case['case']}/grad_{name}"]) for name in INPUTS]
@@ -68,14 +78,20 @@ def test_golden_values_and_gradients(case):
 # The paper's table, in plain loops
 
 
-def naive_terms(pi_logits_a, embeddings_a, pi_logits_b, embeddings_b, temperature, instance):
-    views = [naive_view(pi_logits_a, embeddings_a, instance), naive_view(pi_logits_b, embeddings_b, instance)]
-    z = views[0][0] + views[1][0]
-    summed = [views[0][index] + views[1][index] for index in range(1, 5)]
-    return [naive_nt_xent(z, temperature), *summed]
+def naive_terms(
+    pi_logits_a: Tensor,
+    embeddings_a: Tensor,
+    pi_logits_b: Tensor,
+    embeddings_b: Tensor,
+    temperature: float,
+    instance: Instance,
+) -> list[float]:
+    z_a, *terms_a = naive_view(pi_logits_a, embeddings_a, instance)
+    z_b, *terms_b = naive_view(pi_logits_b, embeddings_b, instance)
+    return [naive_nt_xent(z_a + z_b, temperature), *(a + b for a, b in zip(terms_a, terms_b, strict=True))]
 
 
-def naive_view(logits, embeddings, instance):
+def naive_view(logits: Tensor, embeddings: Tensor, instance: Instance) -> NaiveView:
     batch, components, dim = embeddings.shape
     p, z = [], []
     for k in range(batch):
@@ -105,10 +121,10 @@ def naive_view(logits, embeddings, instance):
     return z, component_entropy, undecided, push, pull / components
 
 
-def naive_nt_xent(z, temperature):
+def naive_nt_xent(z: Vectors, temperature: float) -> float:
     batch, losses = len(z) // 2, []
 
-    def similarity(i, j):
+    def similarity(i: int, j: int) -> float:
         dot = sum(a * b for a, b in zip(z[i], z[j], strict=True))
         return dot / (math.hypot(*z[i]) * math.hypot(*z[j])) / temperature
 
@@ -121,7 +137,7 @@ def naive_nt_xent(z, temperature):
 
 @given(shapes, st.sampled_from([0.1, 0.5, 1.0]), st.sampled_from(["max", "entropy"]))
 @settings(max_examples=60)
-def test_terms_equal_the_papers_table(shape, temperature, instance):
+def test_terms_equal_the_papers_table(shape: Shape, temperature: float, instance: Instance) -> None:
     inputs = random_inputs(*shape)
     expected = naive_terms(*inputs, temperature, instance)
     terms = loss_terms(*inputs, temperature=temperature, instance=instance)
@@ -129,14 +145,14 @@ def test_terms_equal_the_papers_table(shape, temperature, instance):
 
 
 @given(shapes, st.floats(0.05, 2))
-def test_nt_xent_of_unnormalised_embeddings(shape, temperature):
+def test_nt_xent_normalises_its_embeddings(shape: Shape, temperature: float) -> None:
     _, z_a, _, z_b = (tensor.flatten(1) for tensor in random_inputs(*shape))
     expected = naive_nt_xent([*z_a.tolist(), *z_b.tolist()], temperature)
     assert nt_xent(z_a, z_b, temperature).item() == pytest.approx(expected, rel=1e-9)
     assert nt_xent(3 * z_a, 0.1 * z_b, temperature).item() == pytest.approx(expected, rel=1e-9)
 
 
-def test_nt_xent_by_hand():
+def test_nt_xent_equals_its_value_by_hand() -> None:
     z_a, z_b = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[2.0, 0.0], [0.0, 5.0]])
     assert nt_xent(z_a, z_b, 0.5).item() == pytest.approx(-2 + math.log(math.exp(2) + 2))
 
@@ -145,7 +161,7 @@ def test_nt_xent_by_hand():
 
 
 @given(shapes, st.sampled_from(["max", "entropy"]))
-def test_ranges(shape, instance):
+def test_every_term_stays_in_its_range(shape: Shape, instance: Instance) -> None:
     inputs = random_inputs(*shape, sharpness=5.0)
     components = shape[2]
     contrastive, component_entropy, undecided, push, pull = values(loss_terms(*inputs, instance=instance))
@@ -156,24 +172,28 @@ def test_ranges(shape, instance):
     assert 0 <= pull <= 2
 
 
-def test_the_ends_of_the_ranges():
-    """Undecided images give -ln M and 1 - 1/M in each view; images decided for one component give 0 and 0."""
+def terms_of_logits(logits: Tensor, instance: Instance) -> LossTerms:
+    """The terms of random embeddings (6, 4, 3) under these mixing logits (6, 4) in both views."""
     _, embeddings_a, _, embeddings_b = random_inputs(0, 6, 4, 3)
-    undecided = torch.zeros(6, 4, dtype=torch.float64)
-    terms = loss_terms(undecided, embeddings_a, undecided, embeddings_b)
+    return loss_terms(logits, embeddings_a, logits, embeddings_b, instance=instance)
+
+
+@pytest.mark.parametrize(("instance", "highest"), [("max", 1 - 1 / 4), ("entropy", math.log(4))])
+def test_undecided_images_have_the_most_even_components(instance: Instance, highest: float) -> None:
+    terms = terms_of_logits(torch.zeros(6, 4, dtype=torch.float64), instance)
     assert terms.component_entropy.item() == pytest.approx(-2 * math.log(4))
-    assert terms.instance.item() == pytest.approx(2 * 0.75)
-    entropy = loss_terms(undecided, embeddings_a, undecided, embeddings_b, instance="entropy").instance
-    assert entropy.item() == pytest.approx(2 * math.log(4))
-    decided = torch.tensor([0.0, 1000, 0, 0], dtype=torch.float64).expand(6, 4)
-    for instance in ("max", "entropy"):
-        terms = loss_terms(decided, embeddings_a, decided, embeddings_b, instance=instance)
-        assert terms.component_entropy.item() == 0
-        assert terms.instance.item() == 0
+    assert terms.instance.item() == pytest.approx(2 * highest)
+
+
+@pytest.mark.parametrize("instance", ["max", "entropy"])
+def test_images_decided_for_one_component_have_no_entropy(instance: Instance) -> None:
+    terms = terms_of_logits(torch.tensor([0.0, 1000, 0, 0], dtype=torch.float64).expand(6, 4), instance)
+    assert terms.component_entropy.item() == 0
+    assert terms.instance.item() == 0
 
 
 @given(shapes)
-def test_the_views_can_be_swapped(shape):
+def test_the_views_can_be_swapped(shape: Shape) -> None:
     logits_a, embeddings_a, logits_b, embeddings_b = random_inputs(*shape)
     terms = loss_terms(logits_a, embeddings_a, logits_b, embeddings_b)
     swapped = loss_terms(logits_b, embeddings_b, logits_a, embeddings_a)
@@ -181,7 +201,7 @@ def test_the_views_can_be_swapped(shape):
 
 
 @given(shapes, st.sampled_from(["max", "entropy"]), st.integers(0, 2**32))
-def test_samples_and_components_can_be_reordered(shape, instance, seed):
+def test_samples_and_components_can_be_reordered(shape: Shape, instance: Instance, seed: int) -> None:
     inputs = random_inputs(*shape)
     random = torch.Generator().manual_seed(seed)
     rows, columns = torch.randperm(shape[1], generator=random), torch.randperm(shape[2], generator=random)
@@ -191,19 +211,19 @@ def test_samples_and_components_can_be_reordered(shape, instance, seed):
 
 
 @given(shapes, st.floats(0.01, 100))
-def test_the_length_of_embeddings_and_a_shift_of_logits_change_nothing(shape, factor):
+def test_lengths_of_embeddings_and_shifts_of_logits_change_nothing(shape: Shape, factor: float) -> None:
     logits_a, embeddings_a, logits_b, embeddings_b = random_inputs(*shape)
     terms = loss_terms(logits_a, embeddings_a, logits_b, embeddings_b)
     other = loss_terms(logits_a + factor, factor * embeddings_a, logits_b, embeddings_b / factor)
     assert values(other) == pytest.approx(values(terms), rel=1e-9, abs=1e-9)
 
 
-def test_the_mixture_is_not_renormalised():
+def test_the_mixture_is_not_renormalised() -> None:
     embeddings = torch.tensor([[[2.0, 0.0], [0.0, 3.0]]])
     assert mixture(torch.tensor([[0.25, 0.75]]), embeddings).tolist() == [[0.25, 0.75]]
 
 
-def test_a_phantom_row_joins_every_component():
+def test_a_phantom_row_joins_every_component() -> None:
     z = torch.tensor([[2.0, 0.0], [4.0, 0.0]])
     mu, sizes = component_means(z, torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]))
     assert mu.tolist() == [[2.0, 0.0], [0.0, 0.0], [0.0, 0.0]]
@@ -211,20 +231,18 @@ def test_a_phantom_row_joins_every_component():
     assert push(mu).item() == pytest.approx(-4 * 2 / 6)
 
 
-def test_instance_term_by_hand():
+def test_the_instance_term_equals_its_value_by_hand() -> None:
     p = torch.tensor([[0.5, 0.5], [0.9, 0.1]], dtype=torch.float64)
     assert instance_term(p).item() == pytest.approx((0.5 + 0.1) / 2)
     entropy = -(2 * 0.5 * math.log(0.5) + 0.9 * math.log(0.9) + 0.1 * math.log(0.1)) / 2
     assert instance_term(p, "entropy").item() == pytest.approx(entropy)
 
 
-def test_gradients_are_those_of_the_terms():
+@pytest.mark.parametrize("instance", ["max", "entropy"])
+def test_gradients_are_those_of_the_terms(instance: Instance) -> None:
     inputs = [tensor.requires_grad_() for tensor in random_inputs(3, 5, 3, 4)]
     weights = LossWeights(lambda1=0.7, lambda2=0.5, lambda3=0.3, lambda4=0.9)
-    for instance in ("max", "entropy"):
-        assert torch.autograd.gradcheck(
-            lambda *tensors, kind=instance: loss_terms(*tensors, instance=kind).total(weights), inputs
-        )
+    assert torch.autograd.gradcheck(lambda *tensors: loss_terms(*tensors, instance=instance).total(weights), inputs)
 
 
 # Hard inputs
@@ -232,7 +250,7 @@ def test_gradients_are_those_of_the_terms():
 
 @pytest.mark.parametrize("instance", ["max", "entropy"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_one_component_takes_every_sample(instance, dtype):
+def test_one_component_may_take_every_sample(instance: Instance, dtype: torch.dtype) -> None:
     logits_a, embeddings_a, logits_b, embeddings_b = (tensor.to(dtype) for tensor in random_inputs(1, 8, 5, 3))
     logits_a[:, 2] += 50
     logits_b[:, 4] += 50
@@ -241,7 +259,7 @@ def test_one_component_takes_every_sample(instance, dtype):
 
 
 @pytest.mark.parametrize("instance", ["max", "entropy"])
-def test_coefficients_that_underflow(instance):
+def test_coefficients_that_underflow_give_finite_terms(instance: Instance) -> None:
     logits = torch.full((8, 4), -200.0)
     logits[torch.arange(8), torch.arange(8) % 3] = 200  # component 3 stays empty, its q is exactly 0
     assert (logits.softmax(dim=1)[:, 3] == 0).all()
@@ -253,7 +271,7 @@ def test_coefficients_that_underflow(instance):
     assert terms.component_entropy.item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_component_means_that_coincide():
+def test_component_means_that_coincide_give_finite_gradients() -> None:
     """Two components of equal members, and two empty ones, all at the same place: no 0 / 0 in the gradients."""
     logits = torch.full((4, 4), -30.0)
     logits[torch.arange(4), torch.tensor([0, 0, 1, 1])] = 30
@@ -264,29 +282,37 @@ def test_component_means_that_coincide():
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_computed_in_float32(dtype):
+def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
     inputs = [tensor.to(dtype) for tensor in random_inputs(4, 16, 5, 8)]
     terms = loss_terms(*inputs)
     assert all(term.dtype == torch.float32 for term in terms)
     assert values(terms) == values(loss_terms(*(tensor.float() for tensor in inputs)))
 
 
-def test_float64_stays_float64():
+def test_float64_stays_float64() -> None:
     assert all(term.dtype == torch.float64 for term in loss_terms(*random_inputs(4, 4, 3, 2)))
 
 
 # The total
 
 
-@given(st.lists(st.floats(0, 10), min_size=4, max_size=4))
-def test_total_weighs_the_terms(lambdas):
+weightings = st.lists(st.floats(0, 10), min_size=4, max_size=4).map(
+    lambda lambdas: LossWeights(**dict(zip(LossWeights.model_fields, lambdas, strict=True)))
+)
+
+
+@given(weightings)
+def test_the_total_weighs_the_terms(weights: LossWeights) -> None:
     terms = loss_terms(*random_inputs(5, 6, 4, 3))
-    weights = LossWeights(**dict(zip(LossWeights.model_fields, lambdas, strict=True)))
-    expected = terms.contrastive + sum(
-        weight * term
-        for weight, term in zip(lambdas, (terms.component_entropy, terms.instance, terms.push, terms.pull), strict=True)
-    )
-    assert terms.total(weights).item() == pytest.approx(expected.item(), rel=1e-12, abs=1e-12)
+    contrastive, component_entropy, undecided, push, pull = values(terms)
+    expected = contrastive + weights.lambda1 * component_entropy + weights.lambda2 * undecided
+    expected += weights.lambda3 * push + weights.lambda4 * pull
+    assert terms.total(weights).item() == pytest.approx(expected, rel=1e-12, abs=1e-12)
+
+
+@given(weightings)
+def test_weights_as_tensors_give_the_same_total(weights: LossWeights) -> None:
+    terms = loss_terms(*random_inputs(5, 6, 4, 3))
     tensors = WeightTensors.of(weights, torch.device("cpu"))
     assert tensors._fields == tuple(LossWeights.model_fields)
-    assert terms.total(tensors).item() == pytest.approx(expected.item(), rel=1e-6, abs=1e-6)
+    assert terms.total(tensors).item() == pytest.approx(terms.total(weights).item(), rel=1e-6, abs=1e-6)

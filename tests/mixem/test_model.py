@@ -1,28 +1,29 @@
+"""Encoders, heads, building, and the way from stage 1 to stage 2."""
+
+from collections.abc import Mapping
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models import resnet18
 
 from mixem.config import ModelConfig
 from mixem.errors import CheckpointError
-from mixem.model import ComponentHeads, Encoder, MixtureModel, SimCLR, build, transfer_encoder
+from mixem.model import AnyModel, ComponentHeads, Encoder, MixtureModel, SimCLR, build, transfer_encoder
+from tests.mixem.helpers import assert_same
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+both_kinds = pytest.mark.parametrize("kind", [SimCLR, MixtureModel])
 
 TINY = ModelConfig(encoder="resnet_small", width=4, components=3, embedding_dim=5)
 
 
-def assert_same(first, second):
-    assert list(first) == list(second)
-    for key, value in first.items():
-        assert torch.equal(value, second[key]), key
-
-
-def random_images(*shape):
+def random_images(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 
-def trained(model):
+def trained(model: AnyModel) -> AnyModel:
     """The model with batch-norm statistics of its own, as training would leave it."""
     random = torch.Generator().manual_seed(1)
     for name, value in model.named_buffers():
@@ -39,7 +40,7 @@ def trained(model):
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
-def test_the_imagenet_stem_gives_torchvisions_resnet18(mode):
+def test_the_imagenet_stem_gives_torchvisions_resnet18(mode: str) -> None:
     encoder = Encoder(ModelConfig(stem="imagenet"), 3)
     reference = trained(resnet18(weights=None))
     reference.fc = nn.Identity()
@@ -53,9 +54,9 @@ def test_the_imagenet_stem_gives_torchvisions_resnet18(mode):
     assert encoder.features == 512
 
 
-def test_encoders_are_initialised_as_torchvisions():
+def test_encoders_are_initialised_as_torchvisions() -> None:
     """He initialisation by fan-out, batch norm at scale 1 and shift 0."""
-    encoder = build("pretrain", ModelConfig(stem="imagenet"), 3, 0).encoder
+    encoder = build(SimCLR, ModelConfig(stem="imagenet"), 3, 0).encoder
     reference = resnet18(weights=None).state_dict()
     for key, value in encoder.state_dict().items():
         if value.ndim == 4:
@@ -67,7 +68,7 @@ def test_encoders_are_initialised_as_torchvisions():
 @pytest.mark.parametrize(
     ("stem", "kernel", "side", "channels"), [("cifar", 3, 32, 3), ("cifar", 3, 28, 1), ("imagenet", 7, 8, 3)]
 )
-def test_stems(stem, kernel, side, channels):
+def test_stems_keep_the_image_or_make_a_quarter_of_it(stem: str, kernel: int, side: int, channels: int) -> None:
     encoder = Encoder(ModelConfig(stem=stem), channels).eval()
     sides = []
     encoder.layer1.register_forward_hook(lambda module, inputs, output: sides.append(output.shape[2:]))
@@ -78,7 +79,7 @@ def test_stems(stem, kernel, side, channels):
     assert encoder.conv1.weight.shape == (64, channels, kernel, kernel)
 
 
-def test_the_small_encoder_has_three_stages_of_one_block():
+def test_the_small_encoder_has_three_stages_of_one_block() -> None:
     encoder = Encoder(ModelConfig(encoder="resnet_small"), 1)
     assert encoder.features == 128
     blocks = [name for name, module in encoder.named_modules() if type(module).__name__ == "BasicBlock"]
@@ -86,7 +87,7 @@ def test_the_small_encoder_has_three_stages_of_one_block():
     assert Encoder(TINY, 1).features == 16
 
 
-def test_features_are_the_average_over_places():
+def test_features_are_the_average_over_places() -> None:
     encoder = Encoder(TINY, 3).eval()
     maps = []
     encoder.layer3.register_forward_hook(lambda module, inputs, output: maps.append(output))
@@ -98,7 +99,7 @@ def test_features_are_the_average_over_places():
 # Heads
 
 
-def test_component_heads_equal_separate_heads():
+def test_component_heads_equal_separate_heads() -> None:
     features, components, dim = 6, 4, 3
     wide = ComponentHeads(features, components, dim)
     heads = []
@@ -114,7 +115,7 @@ def test_component_heads_equal_separate_heads():
     assert expected.shape == (5, components, dim)
 
 
-def test_component_heads_start_as_linear_layers_do():
+def test_component_heads_start_as_linear_layers_do() -> None:
     """torch draws an nn.Linear's weight and bias from U(-1/sqrt(F), 1/sqrt(F))."""
     features = 64
     for name, value in ComponentHeads(features, 10, 32).named_parameters():
@@ -123,7 +124,7 @@ def test_component_heads_start_as_linear_layers_do():
         assert value.std().item() == pytest.approx((features * 3) ** -0.5, rel=0.1), name
 
 
-def test_the_papers_heads():
+def test_heads_are_the_papers() -> None:
     config = ModelConfig()
     simclr, mixture = SimCLR(config, 3), MixtureModel(config, 3)
     for head, outputs in ((simclr.head, 32), (mixture.mixing, 10)):
@@ -134,10 +135,10 @@ def test_the_papers_heads():
     assert not any(isinstance(module, nn.BatchNorm1d) for module in [*simclr.modules(), *mixture.modules()])
 
 
-def test_outputs():
+def test_outputs_have_a_row_an_image() -> None:
     images = random_images(2, 3, 16, 16)
-    assert build("pretrain", TINY, 3, 0)(images).shape == (2, 5)
-    mixing, embeddings = build("train", TINY, 3, 0)(images)
+    assert build(SimCLR, TINY, 3, 0)(images).shape == (2, 5)
+    mixing, embeddings = build(MixtureModel, TINY, 3, 0)(images)
     assert mixing.shape == (2, 3)
     assert embeddings.shape == (2, 3, 5)
 
@@ -145,39 +146,39 @@ def test_outputs():
 # Building
 
 
-@pytest.mark.parametrize("stage", ["pretrain", "train"])
-def test_weights_depend_on_the_seed_alone(stage):
+@both_kinds
+def test_weights_depend_on_the_seed_alone(kind: type[SimCLR] | type[MixtureModel]) -> None:
     torch.manual_seed(1)
-    first = build(stage, TINY, 3, seed=5).state_dict()
+    first = build(kind, TINY, 3, seed=5).state_dict()
     torch.manual_seed(2)
-    assert_same(build(stage, TINY, 3, seed=5).state_dict(), first)
-    other = build(stage, TINY, 3, seed=6).state_dict()
+    assert_same(build(kind, TINY, 3, seed=5).state_dict(), first)
+    other = build(kind, TINY, 3, seed=6).state_dict()
     drawn = [key for key, value in first.items() if value.is_floating_point() and value.std() > 0]
     assert len(drawn) >= 12
     assert not any(torch.equal(first[key], other[key]) for key in drawn)
 
 
-@pytest.mark.parametrize("stage", ["pretrain", "train"])
-def test_the_global_generator_is_left_alone(stage):
+@both_kinds
+def test_building_leaves_the_global_generator_as_it_is(kind: type[SimCLR] | type[MixtureModel]) -> None:
     before = torch.get_rng_state()
-    build(stage, TINY, 3, seed=5)
+    build(kind, TINY, 3, seed=5)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_models_are_channels_last():
-    weight = build("train", TINY, 3, 0).encoder.layer1[0].conv1.weight
+def test_models_are_channels_last() -> None:
+    weight = build(MixtureModel, TINY, 3, 0).encoder.layer1[0].conv1.weight
     assert weight.is_contiguous(memory_format=torch.channels_last)
 
 
 # From stage 1 to stage 2
 
 
-def base_and_model():
-    base = trained(build("pretrain", TINY, 3, seed=1))
-    return dict(base.state_dict()), build("train", TINY, 3, seed=2)
+def base_and_model() -> tuple[dict[str, Tensor], MixtureModel]:
+    base = trained(build(SimCLR, TINY, 3, seed=1))
+    return dict(base.state_dict()), build(MixtureModel, TINY, 3, seed=2)
 
 
-def test_transfer_takes_the_encoder_and_drops_the_head():
+def test_transfer_takes_the_encoder_and_drops_the_head() -> None:
     base, model = base_and_model()
     fresh = {key: value.clone() for key, value in model.state_dict().items()}
     transfer_encoder(model, base)
@@ -200,7 +201,7 @@ def test_transfer_takes_the_encoder_and_drops_the_head():
         ("encoder.conv1.weight", r"missing \['conv1.weight'\], left over nothing$"),
     ],
 )
-def test_transfer_needs_every_key(key, message):
+def test_transfer_needs_every_key(key: str, message: str) -> None:
     base, model = base_and_model()
     del base[key]
     refuses(model, base, message)
@@ -215,30 +216,30 @@ def test_transfer_needs_every_key(key, message):
         ("header.weight", r"left over \['header.weight'\]$"),
     ],
 )
-def test_transfer_leaves_no_key_over(key, message):
+def test_transfer_leaves_no_key_over(key: str, message: str) -> None:
     base, model = base_and_model()
     base[key] = torch.zeros(3)
     refuses(model, base, message)
 
 
-def test_transfer_needs_equal_shapes():
+def test_transfer_needs_equal_shapes() -> None:
     base, model = base_and_model()
     base["encoder.bn1.weight"] = torch.ones(7)
     refuses(model, base, r"bn1.weight has shape \(7,\) instead of \(4,\)$")
 
 
-def test_transfer_refuses_bare_torchvision_keys():
+def test_transfer_refuses_bare_torchvision_keys() -> None:
     base, model = base_and_model()
     bare = {key.removeprefix("encoder."): value for key, value in base.items()}
     refuses(model, bare, r"missing \['bn1.bias', .*left over \[.*'conv1.weight'")
 
 
-def test_transfer_refuses_another_encoder():
+def test_transfer_refuses_another_encoder() -> None:
     _, model = base_and_model()
-    refuses(model, build("pretrain", ModelConfig(), 3, 0).state_dict(), r"left over \['layer1.1.bn1.bias'")
+    refuses(model, build(SimCLR, ModelConfig(), 3, 0).state_dict(), r"left over \['layer1.1.bn1.bias'")
 
 
-def refuses(model, base, message):
+def refuses(model: AnyModel, base: Mapping[str, Tensor], message: str) -> None:
     """A refusal names the key and changes nothing."""
     before = {key: value.clone() for key, value in model.state_dict().items()}
     with pytest.raises(CheckpointError, match=r"^base encoder does not fit the model: .*" + message):

@@ -1,4 +1,9 @@
+"""Where the numbers are computed: device, precision, seeds, threads, allocator."""
+
 import os
+import platform
+import resource
+from pathlib import Path
 
 import pytest
 import torch
@@ -6,27 +11,27 @@ import torch
 from mixem.config import RuntimeConfig
 from mixem.errors import ConfigError
 from mixem.runtime import (
+    Precision,
     autocast,
     derive_seed,
     generator,
     hardware_name,
-    keep_freed_memory,
+    numerics,
     resolve_compile,
     resolve_device,
     resolve_precision,
-    set_threads,
     to_device,
 )
 
 CPU = torch.device("cpu")
 
 
-def test_seeds_are_the_same_on_every_machine():
+def test_seeds_are_the_same_on_every_machine() -> None:
     assert derive_seed(0, "train", "weights") == 6559169105822085346
     assert derive_seed(0, "train", "epoch", 1) != derive_seed(0, "train", "epoch", 11)
 
 
-def test_seeds_are_63_bits_and_differ_by_every_part():
+def test_seeds_are_63_bits_and_differ_by_every_part() -> None:
     parts = [
         (seed, stage, "epoch", epoch) for seed in range(20) for stage in ("pretrain", "train") for epoch in range(20)
     ]
@@ -36,7 +41,7 @@ def test_seeds_are_63_bits_and_differ_by_every_part():
     assert max(seeds) > 2**62
 
 
-def test_generators_are_seeded_by_their_purpose():
+def test_generators_are_seeded_by_their_purpose() -> None:
     torch.manual_seed(0)
     first = torch.rand(4, generator=generator(0, "train"))
     torch.manual_seed(1)
@@ -44,7 +49,7 @@ def test_generators_are_seeded_by_their_purpose():
     assert not torch.equal(torch.rand(4, generator=generator(1, "train")), first)
 
 
-def test_generators_are_on_the_cpu_and_their_numbers_go_to_any_device():
+def test_generators_are_on_the_cpu_and_their_numbers_go_to_any_device() -> None:
     assert generator(0).device == CPU
     drawn = torch.rand(3, generator=generator(0))
     assert to_device(drawn, CPU) is drawn
@@ -52,7 +57,7 @@ def test_generators_are_on_the_cpu_and_their_numbers_go_to_any_device():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_copies_to_a_gpu_wait_for_nothing():
+def test_copies_to_a_gpu_wait_for_nothing() -> None:
     drawn, gpu = torch.rand(3, generator=generator(0)), torch.device("cuda")
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -74,7 +79,9 @@ def test_copies_to_a_gpu_wait_for_nothing():
         ("/opt/cc", {"gcc"}, False),
     ],
 )
-def test_a_gpus_step_is_compiled_where_triton_has_a_c_compiler(monkeypatch, tmp_path, named, compilers, compiled):
+def test_a_gpus_step_is_compiled_where_triton_has_a_c_compiler(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, named: str | None, compilers: set[str], compiled: bool
+) -> None:
     gpu = torch.device("cuda")
     if named:
         monkeypatch.setenv("CC", named)
@@ -93,44 +100,84 @@ def test_a_gpus_step_is_compiled_where_triton_has_a_c_compiler(monkeypatch, tmp_
     assert not resolve_compile(RuntimeConfig(), gpu)
 
 
-def test_devices():
+def test_auto_takes_a_gpu_where_there_is_one() -> None:
     assert resolve_device(RuntimeConfig(device="cpu")) == CPU
     assert resolve_device(RuntimeConfig(device="auto")).type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
-def test_cuda_is_refused_where_there_is_none():
+def test_cuda_is_refused_where_there_is_none() -> None:
     with pytest.raises(ConfigError, match=r"^runtime\.device: 'cuda' is not allowed here; .*\(auto, cpu\)$"):
         resolve_device(RuntimeConfig(device="cuda"))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_precision_is_what_was_asked_for(precision):
+def test_precision_is_what_was_asked_for(precision: Precision) -> None:
     assert resolve_precision(RuntimeConfig(precision=precision), CPU) == precision
     with autocast(CPU, precision):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == (torch.bfloat16 if precision == "bf16" else torch.float32)
 
 
-def test_auto_precision_is_one_of_the_two():
+def test_auto_precision_is_one_of_the_two() -> None:
     assert resolve_precision(RuntimeConfig(), CPU) in ("fp32", "bf16")
 
 
-def test_threads():
-    before = torch.get_num_threads()
-    try:
-        assert set_threads(1) == 1
-        assert torch.get_num_threads() == 1
-        assert set_threads(0) == len(os.sched_getaffinity(0))
-    finally:
-        torch.set_num_threads(before)
-
-
-def test_the_hardware_has_a_name():
+def test_the_hardware_has_a_name() -> None:
     assert hardware_name(CPU).strip()
     assert "\n" not in hardware_name(CPU)
 
 
-def test_the_allocator_can_be_set_more_than_once():
-    keep_freed_memory()
-    keep_freed_memory()
+# Numerics
+
+
+def state() -> tuple[int, bool]:
+    """Torch's CPU threads, and whether a GPU's convolutions may use TF32."""
+    return torch.get_num_threads(), torch.backends.cudnn.allow_tf32
+
+
+@pytest.fixture(params=[True, False], ids=["tf32", "no tf32"])
+def before(request: pytest.FixtureRequest, three_threads: None, monkeypatch: pytest.MonkeyPatch) -> tuple[int, bool]:
+    """What the process has set for itself."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", request.param)
+    return state()
+
+
+def test_numerics_set_the_threads_and_exclude_tf32(before: tuple[int, bool]) -> None:
+    with numerics(1):
+        assert state() == (1, False)
+
+
+def test_numerics_of_0_threads_take_one_a_core() -> None:
+    with numerics(0):
+        assert torch.get_num_threads() == len(os.sched_getaffinity(0))
+
+
+def test_numerics_restore_threads_and_tf32(before: tuple[int, bool]) -> None:
+    with numerics(1):
+        pass
+    assert state() == before
+
+
+def test_numerics_restore_threads_and_tf32_after_an_error(before: tuple[int, bool]) -> None:
+    with pytest.raises(KeyboardInterrupt), numerics(1):
+        raise KeyboardInterrupt
+    assert state() == before
+
+
+def test_numerics_may_be_nested(before: tuple[int, bool]) -> None:
+    with numerics(2):
+        with numerics(1):
+            assert state() == (1, False)
+        assert state() == (2, False)
+    assert state() == before
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc's allocator")
+def test_freed_memory_serves_the_next_step() -> None:
+    """A second tensor of 16 MiB touches no new page, of which it has 4,096."""
+    with numerics(1):
+        torch.full((1 << 22,), 1.0)
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.full((1 << 22,), 1.0)
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults < 100

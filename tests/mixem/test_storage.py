@@ -1,10 +1,11 @@
-"""Run folders in an object storage: a real S3-protocol server."""
+"""Run folders in an object storage: a real S3-protocol server, a process of its own."""
 
-import importlib.util
 import logging
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import torch
 from botocore.exceptions import EndpointConnectionError
 
 from mixem.checkpoint import load_tensors, save_tensors
-from mixem.errors import CheckpointError, ConfigError
+from mixem.data.dataset import Dataset
+from mixem.errors import CheckpointError
 from mixem.experiment import Experiment, load_base
 from mixem.files import (
     each,
@@ -26,49 +28,30 @@ from mixem.files import (
     write_json,
     write_text,
 )
-from mixem.old_records import is_failed, is_finished, read_record, write_failure
-from tests.s3 import relay
+from mixem.run import Run, Status
+from mixem.stages import PRETRAIN
+from tests.mixem.helpers import Configure, assert_same, finish, names
+from tests.s3 import S3, relay
+
+pytestmark = pytest.mark.ray
+
+Away = tuple[Path, Callable[[], AbstractContextManager[int]]]
+"""A folder behind a relay that is closed, and what opens it again."""
 
 
 @pytest.fixture
-def folder(s3):
+def folder(s3: S3) -> Path:
     return s3.folder()
 
 
-@pytest.mark.parametrize("text", ["runs/digits", "/mnt/nfs/run", "s3:/bucket/x", Path("runs/x")])
-def test_what_is_no_url_is_a_path(text):
-    assert run_path(text) == Path(text)
-    assert is_local(run_path(text))
-
-
-def test_a_home_folder_is_expanded():
-    assert run_path("~/runs") == Path.home() / "runs"
-
-
-def test_a_url_comes_back_as_it_went(s3):
+def test_a_url_comes_back_as_it_went(s3: S3) -> None:
     path = run_path(f"s3://{s3.bucket}/a/run")
     assert not is_local(path)
     assert str(path / "trials" / "x") == f"s3://{s3.bucket}/a/run/trials/x"
     assert run_path(path) == run_path(str(path)) == path.resolve()
 
 
-@pytest.mark.parametrize("url", ["ftp://host/run", "s3://", "s3:///", "s3://bucket/../other", "https://host/run"])
-def test_other_urls_are_refused_in_one_line(url):
-    with pytest.raises(ConfigError, match=r"not a place for a run folder; allowed: a path, s3://BUCKET") as caught:
-        run_path(url)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_driver_that_is_not_installed_is_named_with_how_to_get_it():
-    if importlib.util.find_spec("gcsfs"):
-        pytest.skip("it is installed")
-    with pytest.raises(
-        ConfigError, match=r"^gs://bucket/run: needs more packages: pip install 'mixem-sweeps\[gs\]' \("
-    ):
-        run_path("gs://bucket/run")
-
-
-def test_files_are_written_replaced_read_and_removed(folder):
+def test_files_are_written_replaced_read_and_removed(folder: Path) -> None:
     path = folder / "new" / "file.txt"
     assert not path.exists()
     write_text(path, "first ü")
@@ -80,10 +63,10 @@ def test_files_are_written_replaced_read_and_removed(folder):
     assert not path.exists()
 
 
-def test_a_failing_writer_leaves_the_old_object(folder):
+def test_a_failing_writer_leaves_the_old_object(folder: Path) -> None:
     write_text(folder / "file", "old")
 
-    def write(temporary):
+    def write(temporary: Path) -> None:
         temporary.write_text("half of the n")
         raise KeyboardInterrupt
 
@@ -92,7 +75,7 @@ def test_a_failing_writer_leaves_the_old_object(folder):
     assert (folder / "file").read_text() == "old"
 
 
-def test_what_another_process_wrote_is_seen_at_once(folder):
+def test_what_another_process_wrote_is_seen_at_once(folder: Path) -> None:
     """Listings and contents are not remembered."""
     other = run_path(str(folder))
     write_text(other / "a", "1")
@@ -103,13 +86,13 @@ def test_what_another_process_wrote_is_seen_at_once(folder):
     assert (folder / "file").read_text() == "2"
 
 
-def test_a_bucket_that_is_not_there_is_not_made(s3):
+def test_a_bucket_that_is_not_there_is_not_made(s3: S3) -> None:
     path = run_path("s3://another-bucket/run/file")
     with pytest.raises(FileNotFoundError, match="bucket does not exist"):
         write_text(path, "x")
 
 
-def test_what_is_read_while_it_is_replaced_is_one_version(folder):
+def test_what_is_read_while_it_is_replaced_is_one_version(folder: Path) -> None:
     versions = [bytes([number]) * 100_000 for number in range(40)]
     write_bytes(folder / "file", versions[0])
     writer = threading.Thread(target=lambda: [write_bytes(folder / "file", version) for version in versions])
@@ -118,13 +101,13 @@ def test_what_is_read_while_it_is_replaced_is_one_version(folder):
         assert read_bytes(folder / "file") in versions
 
 
-def test_each_keeps_the_order_and_raises(folder):
+def test_each_keeps_the_order_and_raises(folder: Path) -> None:
     assert each(folder, lambda n: n * n, range(100)) == [n * n for n in range(100)]
     with pytest.raises(ZeroDivisionError):
         each(folder, lambda n: 1 / n, [1, 0])
 
 
-def test_tensors_come_back_and_damage_is_seen(folder):
+def test_tensors_come_back_and_damage_is_seen(folder: Path) -> None:
     path = folder / "weights.safetensors"
     tensors = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(7), "c": torch.zeros(0, 2)}
     save_tensors(path, tensors, {"stage": "train"})
@@ -140,38 +123,36 @@ def test_tensors_come_back_and_damage_is_seen(folder):
         load_tensors(folder / "absent")
 
 
-def test_records_are_told_apart(folder):
-    assert not is_finished(folder)
-    assert not is_failed(folder)
-    write_failure(folder, "x", "NaN", 3)
-    assert is_failed(folder)
-    write_json(folder / "result.json", {})
-    assert is_failed(folder)
-    with pytest.raises(CheckpointError, match=r"s3://.*/result\.json: damaged record"):
-        read_record(folder)
+def test_statuses_are_told_apart(folder: Path) -> None:
+    trial = Run(folder).trial("x")
+    assert trial.status() == Status.PENDING
+    trial.fail("NaN", 3)
+    assert trial.status() == Status.FAILED
+    write_json(trial.result_file, {})
+    assert trial.status() == Status.DAMAGED
+    with pytest.raises(CheckpointError, match=r"s3://.*/result\.json: damaged record \("):
+        trial.result()
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_stages_run_resume_and_finish_as_on_a_disk(small, synthetic, folder, tmp_path):
-    def finish(experiment):
-        while not experiment.finished:
-            experiment.step()
-        return experiment.folder
-
-    local = finish(Experiment("pretrain", small(), tmp_path, synthetic))
-    begun = Experiment("pretrain", small("runtime.save_seconds=0"), folder, synthetic)
+def test_stages_run_resume_and_finish_as_on_a_disk(
+    small: Configure, synthetic: Dataset, folder: Path, tmp_path: Path
+) -> None:
+    config = small("runtime.save_seconds=0")
+    local = finish(Experiment(PRETRAIN, config, PRETRAIN.folder(Run(tmp_path), config), synthetic))
+    remote = PRETRAIN.folder(Run(folder), config)
+    begun = Experiment(PRETRAIN, config, remote, synthetic)
     begun.step()
     begun.step()
-    resumed = Experiment("pretrain", small("runtime.save_seconds=0"), folder, synthetic)
+    resumed = Experiment(PRETRAIN, config, remote, synthetic)
     assert resumed.training.epochs_done == 2
     finish(resumed)
-    assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in local.iterdir())
-    expected = load_base(local, synthetic)
-    assert all(torch.equal(value, expected[key]) for key, value in load_base(folder, synthetic).items())
+    assert names(remote.path) == names(local.path)
+    assert_same(load_base(remote, synthetic), load_base(local, synthetic))
 
 
 @pytest.fixture
-def away(s3, monkeypatch, caplog):
+def away(s3: S3, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Away]:
     """A folder with a file, behind a relay that is closed; and what opens it again."""
     caplog.set_level(logging.CRITICAL, logger="asyncio")
     with relay(s3.port) as port:
@@ -185,18 +166,18 @@ def away(s3, monkeypatch, caplog):
     folder.fs.clear_instance_cache()
 
 
-def test_a_storage_that_is_away_for_a_while_is_waited_for_by_all_requests_at_a_time(away):
+def test_a_storage_that_is_away_for_a_while_is_waited_for_by_all(away: Away) -> None:
     """Connections are refused for 20 s: what is written, read, listed and removed in the meantime succeeds."""
     folder, back = away
-    names = [f"{number:02}" for number in range(64)]
-    done = {}
+    files = [f"{number:02}" for number in range(64)]
+    done: dict[str, list[str]] = {}
 
-    def work():
-        each(folder, lambda name: write_text(folder / name, name), names)
-        done["read"] = each(folder, lambda name: read_text(folder / name), names)
+    def work() -> None:
+        each(folder, lambda name: write_text(folder / name, name), files)
+        done["read"] = each(folder, lambda name: read_text(folder / name), files)
 
-    def tidy():
-        done["found"] = [path.name for path in folder.glob("f*")]
+    def tidy() -> None:
+        done["listed"] = [path.name for path in folder.glob("f*")]
         (folder / "file").unlink()
 
     threads = [threading.Thread(target=work), threading.Thread(target=tidy)]
@@ -208,13 +189,13 @@ def test_a_storage_that_is_away_for_a_while_is_waited_for_by_all_requests_at_a_t
     with back():
         for thread in threads:
             thread.join()
-        assert done == {"read": names, "found": ["file"]}
-        assert sorted(path.name for path in folder.iterdir()) == names
+        assert done == {"read": files, "listed": ["file"]}
+        assert names(folder) == files
 
 
-def test_a_storage_that_stays_away_is_given_up(away, monkeypatch):
+def test_a_storage_that_stays_away_is_given_up(away: Away, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, _ = away
-    monkeypatch.setattr("mixem.s3.PATIENCE", 1.0)
+    monkeypatch.setattr("mixem.s3.RETRY_SECONDS", 1.0)
     started = time.monotonic()
     with pytest.raises(OSError, match="cannot be written"):
         write_text(folder / "file", "x")

@@ -5,9 +5,12 @@ import io
 import pickle
 import struct
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
+
+Bytes = NDArray[np.uint8]
 
 IDX_NAMES = (
     "train-images-idx3-ubyte",
@@ -17,7 +20,7 @@ IDX_NAMES = (
 )
 
 
-def random_images(count, *shape, seed=0):
+def random_images(count: int, *shape: int, seed: int = 0) -> Bytes:
     return np.random.default_rng(seed).integers(0, 256, (count, *shape), dtype=np.uint8)
 
 
@@ -26,7 +29,7 @@ class Python2Pickler(pickle._Pickler):
 
     dispatch: ClassVar = dict(pickle._Pickler.dispatch)
 
-    def save_string(self, value):
+    def save_string(self, value: Any) -> None:
         text = value.encode("latin1") if isinstance(value, str) else value
         short = len(text) < 256
         self.write(pickle.SHORT_BINSTRING if short else pickle.BINSTRING)
@@ -35,20 +38,20 @@ class Python2Pickler(pickle._Pickler):
 
     dispatch[bytes] = dispatch[str] = save_string
 
-    def reducer_override(self, value):
+    def reducer_override(self, value: Any) -> Any:
         if not isinstance(value, np.dtype):
             return NotImplemented
         kind, (name, *_), state = value.__reduce__()
         return kind, (name, 0, 1), state
 
 
-def python2_pickle(values):
+def python2_pickle(values: Any) -> bytes:
     stream = io.BytesIO()
     Python2Pickler(stream, protocol=2).dump(values)
     return stream.getvalue().replace(b"numpy._core.multiarray\n", b"numpy.core.multiarray\n")
 
 
-def write_cifar10(folder: Path, per_batch=4):
+def write_cifar10(folder: Path, per_batch: int = 4) -> tuple[Bytes, NDArray[np.int64]]:
     """Returns images and labels, train and then test, as written."""
     folder.mkdir(parents=True)
     names = [f"class{index}".encode() for index in range(10)]
@@ -69,7 +72,7 @@ def write_cifar10(folder: Path, per_batch=4):
     return images.reshape(-1, 3, 32, 32), np.array(labels)
 
 
-def write_cifar100(folder: Path):
+def write_cifar100(folder: Path) -> dict[str, list[int]]:
     """24 training and 21 test images; returns the coarse labels, train and test, as written."""
     folder.mkdir(parents=True)
     coarse = {}
@@ -91,7 +94,7 @@ def write_cifar100(folder: Path):
     return coarse
 
 
-def write_stl10(folder: Path):
+def write_stl10(folder: Path) -> dict[str, Bytes]:
     """10 train, 10 test and 5 unlabelled images; returns them, (N, 3, row, column), as written."""
     folder.mkdir(parents=True)
     pools = {}
@@ -104,11 +107,11 @@ def write_stl10(folder: Path):
     return pools
 
 
-def idx(items):
+def idx(items: Bytes) -> bytes:
     return struct.pack(f">BBBB{items.ndim}I", 0, 0, 8, items.ndim, *items.shape) + items.tobytes()
 
 
-def write_fashion_mnist(folder: Path, zipped=True):
+def write_fashion_mnist(folder: Path, zipped: bool = True) -> tuple[Bytes, Bytes]:
     """20 train and 10 test images; returns them as written."""
     folder.mkdir(parents=True, exist_ok=True)
     train, test = random_images(20, 28, 28), random_images(10, 28, 28, seed=1)

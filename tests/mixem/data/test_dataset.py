@@ -1,8 +1,14 @@
+"""Datasets in memory: pools, checksums, splits, descriptions, resizing, what is built in."""
+
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 from torchvision.transforms.functional import resize as torchvision_resize
 
 from mixem.config import DataConfig, StageConfig
@@ -12,7 +18,7 @@ from mixem.errors import ConfigError, DataError
 from mixem.settings import preset, preset_names
 
 
-def numbered(start, stop, labelled=True):
+def numbered(start: int, stop: int, labelled: bool = True) -> ImageSet:
     """Images whose pixels are their own number, so that they can be told apart."""
     numbers = torch.arange(start, stop)
     images = numbers.to(torch.uint8)[:, None, None, None].expand(-1, 1, 8, 8).clone()
@@ -20,28 +26,28 @@ def numbered(start, stop, labelled=True):
 
 
 @pytest.fixture
-def dataset():
+def dataset() -> Dataset:
     pools = {"train": numbered(0, 100), "test": numbered(100, 120), "unlabeled": numbered(120, 250, labelled=False)}
     return Dataset("stl10", pools)
 
 
-def data_config(**values):
+def data_config(**values: Any) -> DataConfig:
     return DataConfig(name="stl10", **values)
 
 
-def stage_config(**values):
+def stage_config(**values: Any) -> StageConfig:
     return StageConfig(**{"epochs": 1, "batch_size": 2, **values})
 
 
-def numbers(images):
+def numbers(images: ImageSet) -> list[int]:
     return images.images[:, 0, 0, 0].tolist()
 
 
-def test_every_dataset_has_a_reader():
+def test_every_dataset_has_a_reader() -> None:
     assert set(READERS) == set(DataConfig.model_fields["name"].annotation.__args__)
 
 
-def test_subset_is_a_copy_in_the_order_asked_for(dataset):
+def test_subset_is_a_copy_in_the_order_asked_for(dataset: Dataset) -> None:
     pool = dataset.pool("train")
     subset = pool.subset(torch.tensor([7, 2]))
     assert numbers(subset) == [7, 2]
@@ -51,42 +57,48 @@ def test_subset_is_a_copy_in_the_order_asked_for(dataset):
     assert numbers(pool)[7] == 7
 
 
-def test_subset_of_unlabelled_images_is_unlabelled(dataset):
+def test_subset_of_unlabelled_images_is_unlabelled(dataset: Dataset) -> None:
     assert dataset.pool("unlabeled").subset(torch.tensor([0])).labels is None
 
 
-def test_pool_joins_splits(dataset):
+def test_pool_joins_splits(dataset: Dataset) -> None:
     joined = dataset.pool("train+test")
     assert numbers(joined) == list(range(120))
     assert torch.equal(joined.labels, torch.arange(120) % 2)
     assert joined.class_names == ("even", "odd")
 
 
-def test_pool_with_an_unlabelled_part_is_unlabelled(dataset):
+def test_pool_with_an_unlabelled_part_is_unlabelled(dataset: Dataset) -> None:
     joined = dataset.pool("train+unlabeled")
     assert len(joined) == 230
     assert joined.labels is None
 
 
-def test_pool_names_a_split_that_is_absent():
+def test_pool_names_a_split_that_is_absent() -> None:
     dataset = Dataset("cifar10", {"train": numbered(0, 4), "test": numbered(4, 8)})
     with pytest.raises(DataError, match=r"^cifar10 has no unlabeled split; it has train, test$"):
         dataset.pool("train+unlabeled")
 
 
-def test_pools_that_are_the_same_images_are_not_joined_twice():
+def test_pools_that_are_the_same_images_are_not_joined_twice() -> None:
     images = numbered(0, 10)
     dataset = Dataset("digits", {"train": images, "test": images})
     assert dataset.pool("train+test") is images
     assert dataset.is_transductive("train")
 
 
-def test_checksum_is_fixed(dataset):
+def test_checksum_is_fixed(dataset: Dataset) -> None:
     assert dataset.checksum() == "6d98ee7d2009267225a879b25afbc6bf4df1f3dfe29a5f9261b8c844d98d4ecc"
 
 
-def test_checksum_sees_every_part():
-    def checksum(images=None, labels=None, names=("a", "b"), pool="train", name="digits"):
+def test_checksum_sees_every_part() -> None:
+    def checksum(
+        images: Tensor | None = None,
+        labels: Tensor | None = None,
+        names: tuple[str, ...] = ("a", "b"),
+        pool: str = "train",
+        name: str = "digits",
+    ) -> str:
         images = torch.zeros(2, 1, 8, 8, dtype=torch.uint8) if images is None else images
         labels = torch.tensor([0, 1]) if labels is None else labels
         return Dataset(name, {pool: ImageSet(images, labels, names)}).checksum()
@@ -105,15 +117,15 @@ def test_checksum_sees_every_part():
     assert len(set(changed)) == len(changed)
 
 
-def test_checksum_looks_at_pixels_not_at_strides():
+def test_checksum_looks_at_pixels_not_at_strides() -> None:
     images = torch.arange(128, dtype=torch.uint8).view(2, 1, 8, 8)
     columns = images.transpose(2, 3).contiguous().transpose(2, 3)
     assert not columns.is_contiguous()
-    both = [Dataset("x", {"train": ImageSet(each, None)}).checksum() for each in (images, columns)]
+    both = [Dataset("x", {"train": ImageSet(layout, None)}).checksum() for layout in (images, columns)]
     assert both[0] == both[1]
 
 
-def test_split_stage_divides_without_overlap(dataset):
+def test_split_stage_divides_without_overlap(dataset: Dataset) -> None:
     split = split_stage(dataset, data_config(), stage_config(split="train+test", validation=0.25))
     training, validation = numbers(split.training), numbers(split.validation)
     assert len(validation) == 30
@@ -121,7 +133,7 @@ def test_split_stage_divides_without_overlap(dataset):
     assert training != sorted(training)
 
 
-def test_split_stage_keeps_labels_with_their_images(dataset):
+def test_split_stage_keeps_labels_with_their_images(dataset: Dataset) -> None:
     split = split_stage(dataset, data_config(), stage_config())
     for part in (split.training, split.validation):
         assert part.labels.tolist() == [number % 2 for number in numbers(part)]
@@ -134,7 +146,7 @@ def test_split_stage_keeps_labels_with_their_images(dataset):
     share=st.floats(0.1, 0.8),
     split=st.sampled_from(["train", "train+test", "train+unlabeled"]),
 )
-def test_split_stage_is_determined_by_its_seed(seed, limit, share, split):
+def test_split_stage_is_determined_by_its_seed(seed: int, limit: int | None, share: float, split: str) -> None:
     dataset = Dataset(
         "stl10", {"train": numbered(0, 100), "test": numbered(100, 120), "unlabeled": numbered(120, 250, False)}
     )
@@ -148,25 +160,25 @@ def test_split_stage_is_determined_by_its_seed(seed, limit, share, split):
     assert len(once.validation) == int(len(used) * share)
 
 
-def test_another_seed_is_another_split(dataset):
+def test_another_seed_is_another_split(dataset: Dataset) -> None:
     splits = [split_stage(dataset, data_config(split_seed=seed), stage_config()) for seed in (0, 1)]
     assert set(numbers(splits[0].validation)) != set(numbers(splits[1].validation))
 
 
-def test_a_smaller_limit_is_a_subset_of_a_larger_one(dataset):
-    def used(limit):
+def test_a_smaller_limit_is_a_subset_of_a_larger_one(dataset: Dataset) -> None:
+    def used(limit: int | None) -> set[int]:
         split = split_stage(dataset, data_config(limit=limit), stage_config())
         return set(numbers(split.training) + numbers(split.validation))
 
     assert used(30) < used(60) < used(None) == used(1000)
 
 
-def test_split_of_this_seed_is_fixed(dataset):
+def test_split_of_this_seed_is_fixed(dataset: Dataset) -> None:
     split = split_stage(dataset, data_config(), stage_config())
     assert numbers(split.validation) == [38, 27, 14, 73, 33, 58, 86, 43, 99, 51]
 
 
-def test_a_batch_must_fit_into_the_training_images(dataset):
+def test_a_batch_must_fit_into_the_training_images(dataset: Dataset) -> None:
     stage_ok, stage_large = stage_config(batch_size=45), stage_config(batch_size=46)
     split_stage(dataset, data_config(limit=50), stage_ok)
     with pytest.raises(ConfigError) as error:
@@ -176,7 +188,7 @@ def test_a_batch_must_fit_into_the_training_images(dataset):
     )
 
 
-def test_validation_needs_two_images(dataset):
+def test_validation_needs_two_images(dataset: Dataset) -> None:
     split_stage(dataset, data_config(), stage_config(validation=0.02))
     with pytest.raises(ConfigError) as error:
         split_stage(dataset, data_config(), stage_config(validation=0.019))
@@ -185,7 +197,7 @@ def test_validation_needs_two_images(dataset):
     )
 
 
-def test_describe_names_splits_counts_and_transduction(dataset):
+def test_describe_names_splits_counts_and_transduction(dataset: Dataset) -> None:
     config = preset("stl10")
     config = config.model_copy(
         update={
@@ -201,19 +213,19 @@ def test_describe_names_splits_counts_and_transduction(dataset):
     ]
 
 
-def test_describe_names_the_stage_it_refuses(dataset):
+def test_describe_names_the_stage_it_refuses(dataset: Dataset) -> None:
     with pytest.raises(ConfigError, match=r"^pretrain\.batch_size: 512 is not allowed; of 230 images"):
         describe(dataset, preset("stl10"))
 
 
-def test_describe_says_that_clusters_cannot_be_scored():
+def test_describe_says_that_clusters_cannot_be_scored() -> None:
     dataset = Dataset("image_folder", {"train": numbered(0, 50), "test": numbered(50, 60, labelled=False)})
     config = preset("synthetic").model_copy(update={"pretrain": stage_config(), "train": stage_config()})
     assert describe(dataset, config)[-1] == "test: 10 images, no labels, so clusters cannot be scored"
 
 
 @pytest.mark.parametrize("name", sorted(CHANNELS))
-def test_channels_must_fit_the_dataset(name, tmp_path):
+def test_channels_must_fit_the_dataset(name: str, tmp_path: Path) -> None:
     wrong = 4 - CHANNELS[name]
     data = DataConfig(name=name, root=str(tmp_path), channels=wrong, mean=(0.5,) * wrong, std=(0.5,) * wrong)
     with pytest.raises(ConfigError, match=rf"^data\.channels: {wrong} is not allowed; {name} has {CHANNELS[name]}$"):
@@ -221,11 +233,11 @@ def test_channels_must_fit_the_dataset(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", preset_names())
-def test_presets_have_the_channels_of_their_dataset(name):
+def test_presets_have_the_channels_of_their_dataset(name: str) -> None:
     assert preset(name).data.channels == CHANNELS.get(name, 3)
 
 
-def test_digits_are_train_and_test_both():
+def test_digits_are_train_and_test_both() -> None:
     config = preset("digits")
     dataset = load_dataset(config.data)
     train, test = dataset.pool("train"), dataset.pool("test")
@@ -239,12 +251,12 @@ def test_digits_are_train_and_test_both():
     assert dataset.checksum() == "649a1153adbff67c5c8ea88628da9cf6d3b93f2e4fea921057249221b3442095"
 
 
-def test_digits_cover_the_range_of_a_byte():
+def test_digits_cover_the_range_of_a_byte() -> None:
     images = load_dataset(preset("digits").data.model_copy(update={"image_size": 8})).pool("train").images
     assert images.unique().tolist() == [round(value * 255 / 16 + 1e-9) for value in range(17)]
 
 
-def test_synthetic_is_the_same_everywhere():
+def test_synthetic_is_the_same_everywhere() -> None:
     dataset = load_dataset(preset("synthetic").data)
     assert {name: tuple(pool.images.shape) for name, pool in dataset.pools.items()} == {
         "train": (512, 3, 16, 16),
@@ -257,7 +269,7 @@ def test_synthetic_is_the_same_everywhere():
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("image_size", [8, 16, 33])
-def test_synthetic_classes_can_be_learned(channels, image_size):
+def test_synthetic_classes_can_be_learned(channels: int, image_size: int) -> None:
     data = DataConfig(
         name="synthetic",
         channels=channels,
@@ -275,7 +287,7 @@ def test_synthetic_classes_can_be_learned(channels, image_size):
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(8, 40), st.integers(8, 40), st.sampled_from([1, 3]))
-def test_resize_is_torchvisions_to_within_rounding(before, after, channels):
+def test_resize_is_torchvisions_to_within_rounding(before: int, after: int, channels: int) -> None:
     images = torch.from_numpy(
         np.random.default_rng(before).integers(0, 256, (2, channels, before, before), dtype=np.uint8)
     )

@@ -1,14 +1,19 @@
+"""Readers of the published datasets: their exact formats, and every kind of damage."""
+
 import errno
 import gzip
 import pickle
 import struct
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from mixem.config import DataConfig
 from mixem.data.dataset import load_dataset
 from mixem.data.sources import SOURCES
 from mixem.errors import DataError
@@ -23,7 +28,7 @@ from tests.mixem.data.dataset_files import (
     write_stl10,
 )
 
-WRITERS = {
+WRITERS: dict[str, Callable[[Path], object]] = {
     "fashion_mnist": write_fashion_mnist,
     "cifar10": write_cifar10,
     "cifar100_20": write_cifar100,
@@ -31,11 +36,11 @@ WRITERS = {
 }
 
 
-def data_config(name, root):
+def data_config(name: str, root: Path | str | None) -> DataConfig:
     return preset(name).data.model_copy(update={"root": None if root is None else str(root)})
 
 
-def error_of(name, root):
+def error_of(name: str, root: Path | str | None) -> str:
     """The message of the one-line DataError that reading raises."""
     with pytest.raises(DataError) as error:
         load_dataset(data_config(name, root))
@@ -45,7 +50,7 @@ def error_of(name, root):
 
 
 @pytest.fixture
-def no_system_packages(monkeypatch, tmp_path):
+def no_system_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MIXEM_DATA", str(tmp_path / "home"))
     for name, source in list(SOURCES.items()):
         monkeypatch.setitem(SOURCES, name, replace(source, system=()))
@@ -53,7 +58,7 @@ def no_system_packages(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("name", WRITERS)
 @pytest.mark.parametrize("below", ["", "its folder"])
-def test_files_are_found_in_the_root_or_in_torchvisions_folder(name, below, tmp_path):
+def test_files_are_found_in_the_root_or_in_torchvisions_folder(name: str, below: str, tmp_path: Path) -> None:
     root = tmp_path / "root"
     WRITERS[name](root / SOURCES[name].folder if below else root)
     assert len(load_dataset(data_config(name, root)).pool("test")) > 0
@@ -61,7 +66,7 @@ def test_files_are_found_in_the_root_or_in_torchvisions_folder(name, below, tmp_
 
 @pytest.mark.usefixtures("no_system_packages")
 @pytest.mark.parametrize("name", WRITERS)
-def test_the_default_folder_comes_from_the_environment(name, tmp_path):
+def test_the_default_folder_comes_from_the_environment(name: str, tmp_path: Path) -> None:
     assert error_of(name, None) == (
         f"{name}: not found in {tmp_path / 'home'}; run `mixem data {name}`, or set data.root to its folder"
     )
@@ -70,14 +75,14 @@ def test_the_default_folder_comes_from_the_environment(name, tmp_path):
 
 
 @pytest.mark.usefixtures("no_system_packages")
-def test_the_default_folder_without_environment_is_the_cache(tmp_path, monkeypatch):
+def test_the_default_folder_without_environment_is_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MIXEM_DATA")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert error_of("cifar10", None).startswith(f"cifar10: not found in {tmp_path}/.cache/mixem; ")
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_a_missing_file_is_named(name, tmp_path):
+def test_a_missing_file_is_named(name: str, tmp_path: Path) -> None:
     root = tmp_path / "root"
     WRITERS[name](root)
     missing = min(root.glob(f"{list(SOURCES[name].files)[1]}*"))
@@ -87,7 +92,7 @@ def test_a_missing_file_is_named(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_every_truncated_file_is_named(name, tmp_path):
+def test_every_truncated_file_is_named(name: str, tmp_path: Path) -> None:
     root = tmp_path / "root"
     WRITERS[name](root)
     for path in sorted(root.iterdir()):
@@ -101,7 +106,7 @@ def test_every_truncated_file_is_named(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_every_empty_file_is_named(name, tmp_path):
+def test_every_empty_file_is_named(name: str, tmp_path: Path) -> None:
     root = tmp_path / "root"
     WRITERS[name](root)
     for path in sorted(root.iterdir()):
@@ -114,12 +119,12 @@ def test_every_empty_file_is_named(name, tmp_path):
 
 
 @pytest.mark.parametrize("method", ["read_bytes", "is_file"])
-def test_a_file_that_may_not_be_read_is_named(method, tmp_path, monkeypatch):
+def test_a_file_that_may_not_be_read_is_named(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_cifar10(tmp_path / "root")
     path = tmp_path / "root" / "test_batch"
     allowed = getattr(Path, method)
 
-    def refuse(self):
+    def refuse(self: Path) -> Any:
         if self == path:
             raise PermissionError(errno.EACCES, "Permission denied", str(self))
         return allowed(self)
@@ -128,20 +133,20 @@ def test_a_file_that_may_not_be_read_is_named(method, tmp_path, monkeypatch):
     assert error_of("cifar10", tmp_path / "root") == f"{path}: cannot be read (Permission denied)"
 
 
-def test_a_home_folder_that_does_not_exist_is_one_line():
+def test_a_home_folder_that_does_not_exist_is_one_line() -> None:
     assert error_of("cifar10", "~nobody-of-this-name/data") == (
         "~nobody-of-this-name/data: there is no such home folder; set data.root or MIXEM_DATA"
     )
 
 
-def test_images_are_resized(tmp_path):
+def test_images_are_resized(tmp_path: Path) -> None:
     write_cifar10(tmp_path / "root")
     data = data_config("cifar10", tmp_path / "root").model_copy(update={"image_size": 16})
     assert load_dataset(data).pool("train").images.shape == (20, 3, 16, 16)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_fashion_mnist(zipped, tmp_path):
+def test_fashion_mnist_is_read_as_written(zipped: bool, tmp_path: Path) -> None:
     train, test = write_fashion_mnist(tmp_path, zipped)
     dataset = load_dataset(data_config("fashion_mnist", tmp_path))
     assert torch.equal(dataset.pool("train").images, torch.from_numpy(train)[:, None])
@@ -171,13 +176,13 @@ def test_fashion_mnist(zipped, tmp_path):
         ("train-labels-idx1-ubyte", idx(np.full(20, 10, np.uint8)), "a label outside the 10 classes"),
     ],
 )
-def test_fashion_mnist_structure(file, content, reason, tmp_path):
+def test_fashion_mnist_of_another_structure_is_named(file: str, content: bytes, reason: str, tmp_path: Path) -> None:
     write_fashion_mnist(tmp_path, zipped=False)
     (tmp_path / file).write_bytes(content)
     assert error_of("fashion_mnist", tmp_path).startswith(f"{tmp_path / file}: damaged ({reason}")
 
 
-def test_fashion_mnist_notices_a_changed_byte_in_an_archive(tmp_path):
+def test_a_changed_byte_in_an_archive_is_noticed(tmp_path: Path) -> None:
     write_fashion_mnist(tmp_path)
     path = tmp_path / "train-images-idx3-ubyte.gz"
     content = bytearray(path.read_bytes())
@@ -186,7 +191,7 @@ def test_fashion_mnist_notices_a_changed_byte_in_an_archive(tmp_path):
     assert error_of("fashion_mnist", tmp_path).startswith(f"{path}: damaged (CRC check failed")
 
 
-def test_the_real_fashion_mnist(monkeypatch, tmp_path):
+def test_debians_fashion_mnist_has_the_published_images(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     if not all(folder.is_dir() for folder in SOURCES["fashion_mnist"].system):
         pytest.skip("needs Debian's package dataset-fashion-mnist")
     monkeypatch.setenv("MIXEM_DATA", str(tmp_path))
@@ -201,7 +206,7 @@ def test_the_real_fashion_mnist(monkeypatch, tmp_path):
     assert (train.images / 255).std() == pytest.approx(data.std[0], abs=1e-3)
 
 
-def test_cifar10(tmp_path):
+def test_cifar10_is_read_as_written(tmp_path: Path) -> None:
     images, labels = write_cifar10(tmp_path / "root")
     dataset = load_dataset(data_config("cifar10", tmp_path / "root"))
     assert torch.equal(dataset.pool("train+test").images, torch.from_numpy(images))
@@ -210,7 +215,7 @@ def test_cifar10(tmp_path):
     assert dataset.pool("train").class_names == tuple(f"class{index}" for index in range(10))
 
 
-def test_cifar100_has_the_super_classes(tmp_path):
+def test_cifar100_has_the_super_classes(tmp_path: Path) -> None:
     coarse = write_cifar100(tmp_path / "root")
     dataset = load_dataset(data_config("cifar100_20", tmp_path / "root"))
     for split in ("train", "test"):
@@ -237,14 +242,14 @@ IMAGES = random_images(2, 3072)
         ([1, 2], "no dictionary"),
     ],
 )
-def test_cifar_structure(batch, reason, tmp_path):
+def test_cifar_of_another_structure_is_named(batch: Any, reason: str, tmp_path: Path) -> None:
     write_cifar10(tmp_path / "root")
     path = tmp_path / "root" / "data_batch_3"
     path.write_bytes(python2_pickle(batch))
     assert error_of("cifar10", tmp_path / "root").startswith(f"{path}: damaged ({reason}); ")
 
 
-def test_cifar_needs_its_class_names(tmp_path):
+def test_cifar_needs_its_class_names(tmp_path: Path) -> None:
     write_cifar10(tmp_path / "root")
     path = tmp_path / "root" / "batches.meta"
     path.write_bytes(python2_pickle({b"label_names": [b"one"]}))
@@ -254,14 +259,14 @@ def test_cifar_needs_its_class_names(tmp_path):
 class Attack:
     """Writes a file when it is unpickled by the ordinary unpickler."""
 
-    def __init__(self, path):
+    def __init__(self, path: Path) -> None:
         self.path = path
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return (Path.touch, (self.path,))
 
 
-def test_cifar_files_cannot_run_code(tmp_path):
+def test_cifar_files_cannot_run_code(tmp_path: Path) -> None:
     write_cifar10(tmp_path / "root")
     path, trace = tmp_path / "root" / "data_batch_1", tmp_path / "trace"
     content = pickle.dumps(Attack(trace), protocol=2)
@@ -273,7 +278,7 @@ def test_cifar_files_cannot_run_code(tmp_path):
     assert not trace.exists()
 
 
-def test_stl10(tmp_path):
+def test_stl10_is_read_as_written(tmp_path: Path) -> None:
     pools = write_stl10(tmp_path / "root")
     dataset = load_dataset(data_config("stl10", tmp_path / "root"))
     for split, images in pools.items():
@@ -284,7 +289,7 @@ def test_stl10(tmp_path):
     assert dataset.pool("train").class_names == tuple(f"kind{index}" for index in range(10))
 
 
-def test_stl10_can_do_without_its_class_names(tmp_path):
+def test_stl10_can_do_without_its_class_names(tmp_path: Path) -> None:
     write_stl10(tmp_path / "root")
     (tmp_path / "root" / "class_names.txt").unlink()
     assert load_dataset(data_config("stl10", tmp_path / "root")).pool("train").class_names == ()
@@ -300,13 +305,13 @@ def test_stl10_can_do_without_its_class_names(tmp_path):
         ("class_names.txt", b"cat\ndog\n", "2 class names"),
     ],
 )
-def test_stl10_structure(file, content, reason, tmp_path):
+def test_stl10_of_another_structure_is_named(file: str, content: bytes, reason: str, tmp_path: Path) -> None:
     write_stl10(tmp_path / "root")
     (tmp_path / "root" / file).write_bytes(content)
     assert error_of("stl10", tmp_path / "root").startswith(f"{tmp_path / 'root' / file}: damaged ({reason}); ")
 
 
-def test_an_unpacked_file_is_preferred_to_its_archive(tmp_path):
+def test_an_unpacked_file_is_preferred_to_its_archive(tmp_path: Path) -> None:
     write_fashion_mnist(tmp_path, zipped=True)
     write_fashion_mnist(tmp_path, zipped=False)
     (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(b"nothing"))

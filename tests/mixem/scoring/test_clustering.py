@@ -1,42 +1,52 @@
+"""Scores against brute force and scikit-learn, descriptions, K-means, embedding, what is clustered."""
+
 import itertools
 import math
+from random import Random
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
+from mixem.data.dataset import Dataset
 from mixem.data.image_set import ImageSet
-from mixem.model import build
+from mixem.model import MixtureModel, SimCLR, build
 from mixem.scoring.clustering import (
-    ClusteringRecord,
     Embedding,
+    Labels,
     cluster_baselines,
     cluster_mixture,
     cluster_scores,
     collapse_warnings,
     describe_clustering,
+    describe_clusterings,
     embed,
     kmeans_from_components,
     kmeans_random,
     kmeans_starts,
-    score,
     score_starts,
 )
+from tests.mixem.helpers import Configure
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+Features = NDArray[np.float32]
+Pair = tuple[Labels, Labels]
+"""Labels (N,) and cluster numbers (N,)."""
+
 
 @st.composite
-def labellings(draw, most=4):
+def labellings(draw: st.DrawFn, most: int = 4) -> Pair:
     """Labels and cluster numbers of the same samples, with class counts of their own."""
     size = draw(st.integers(1, 12))
     classes, clusters = draw(st.integers(1, most)), draw(st.integers(1, most))
 
-    def numbers(count):
+    def numbers(count: int) -> Labels:
         return np.array(draw(st.lists(st.integers(0, count - 1), min_size=size, max_size=size)))
 
     return numbers(classes), numbers(clusters)
@@ -45,14 +55,14 @@ def labellings(draw, most=4):
 # Scores
 
 
-def naive_accuracy(labels, predicted):
+def naive_accuracy(labels: Labels, predicted: Labels) -> float:
     """The best accuracy over all one-to-one namings of clusters by classes."""
     size = max(labels.max(), predicted.max()) + 1
     namings = (np.array(naming) for naming in itertools.permutations(range(size)))
     return max(float((naming[predicted] == labels).mean()) for naming in namings)
 
 
-def naive_rand_index(labels, predicted):
+def naive_rand_index(labels: Labels, predicted: Labels) -> float:
     """Adjusted Rand index by counting pairs of samples."""
     pairs = list(itertools.combinations(range(len(labels)), 2))
     same_class = np.array([labels[i] == labels[j] for i, j in pairs])
@@ -62,12 +72,12 @@ def naive_rand_index(labels, predicted):
     return ((same_class & same_cluster).sum() - expected) / (highest - expected)
 
 
-def entropy(numbers):
+def entropy(numbers: Labels) -> float:
     shares = np.unique(numbers, return_counts=True)[1] / len(numbers)
     return -(shares * np.log(shares)).sum()
 
 
-def naive_mutual_information(labels, predicted):
+def naive_mutual_information(labels: Labels, predicted: Labels) -> float:
     """I(labels; predicted) over the arithmetic mean of the two entropies."""
     joint = entropy(labels * 100 + predicted)
     mutual = entropy(labels) + entropy(predicted) - joint
@@ -75,7 +85,7 @@ def naive_mutual_information(labels, predicted):
 
 
 @given(labellings())
-def test_scores_equal_brute_force(pair):
+def test_scores_equal_brute_force(pair: Pair) -> None:
     labels, predicted = pair
     scores = cluster_scores(labels, predicted)
     assert scores.acc == pytest.approx(naive_accuracy(labels, predicted))
@@ -85,21 +95,21 @@ def test_scores_equal_brute_force(pair):
 
 
 @given(labellings())
-def test_scores_equal_scikit_learns(pair):
+def test_scores_equal_scikit_learns(pair: Pair) -> None:
     _, nmi, ari = cluster_scores(*pair)
     assert nmi == pytest.approx(normalized_mutual_info_score(*pair, average_method="arithmetic"))
     assert ari == pytest.approx(adjusted_rand_score(*pair))
 
 
 @given(labellings(), st.permutations(range(4)), st.integers(0, 1000))
-def test_the_numbering_of_clusters_does_not_matter(pair, naming, shift):
+def test_the_numbering_of_clusters_does_not_matter(pair: Pair, naming: list[int], shift: int) -> None:
     labels, predicted = pair
     renamed = np.array(naming)[predicted] + shift
     assert cluster_scores(labels, renamed) == pytest.approx(cluster_scores(labels, predicted), abs=1e-12)
 
 
 @given(labellings(), st.randoms())
-def test_the_order_of_samples_does_not_matter(pair, random):
+def test_the_order_of_samples_does_not_matter(pair: Pair, random: Random) -> None:
     labels, predicted = pair
     order = list(range(len(labels)))
     random.shuffle(order)
@@ -107,7 +117,7 @@ def test_the_order_of_samples_does_not_matter(pair, random):
     assert cluster_scores(labels[order], predicted[order]) == pytest.approx(expected, abs=1e-12)
 
 
-def test_a_perfect_clustering():
+def test_a_perfect_clustering_scores_1() -> None:
     labels = np.array([0, 0, 1, 1, 2, 2])
     assert cluster_scores(labels, 2 - labels) == pytest.approx((1, 1, 1))
 
@@ -122,14 +132,14 @@ def test_a_perfect_clustering():
         ([0, 0, 1, 2, 2, 3], 4 / 6),
     ],
 )
-def test_unequal_counts(predicted, acc):
+def test_each_class_is_matched_with_at_most_one_cluster(predicted: Labels, acc: float) -> None:
     assert cluster_scores(np.array([0, 0, 0, 1, 1, 1]), np.array(predicted)).acc == pytest.approx(acc)
 
 
 # Descriptions
 
 
-def test_sizes_are_described_without_labels():
+def test_sizes_are_described_without_labels() -> None:
     record = describe_clustering(None, np.array([3, 3, 3, 9]))
     assert (record.acc, record.nmi, record.ari) == (None, None, None)
     assert record.clusters_used == 2
@@ -137,47 +147,56 @@ def test_sizes_are_described_without_labels():
 
 
 @given(labellings())
-def test_descriptions(pair):
+def test_a_description_holds_the_scores_and_the_sizes(pair: Pair) -> None:
     labels, predicted = pair
     record = describe_clustering(labels, predicted)
     assert (record.acc, record.nmi, record.ari) == cluster_scores(labels, predicted)
     assert record.clusters_used == len(set(predicted.tolist()))
     assert -1e-12 <= record.size_entropy <= math.log(record.clusters_used) + 1e-12
-    assert list(record.as_dict()) == ["acc", "nmi", "ari", "clusters_used", "size_entropy"]
 
 
-def test_even_sizes_have_the_highest_entropy():
+def test_even_sizes_have_the_highest_entropy() -> None:
     assert describe_clustering(None, np.arange(40) % 10).size_entropy == pytest.approx(math.log(10))
     assert describe_clustering(None, np.zeros(5, int)).size_entropy == 0
 
 
-def test_score_describes_each_clustering():
+def test_each_clustering_is_described() -> None:
     test = ImageSet(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 0, 1, 1]), ("a", "b"))
     clusterings = {"good": np.array([1, 1, 0, 0]), "bad": np.array([0, 1, 0, 1])}
-    scores = score(clusterings, test)
+    scores = describe_clusterings(clusterings, test)
     assert list(scores) == ["good", "bad"]
     assert (scores["good"].acc, scores["bad"].acc) == (1.0, 0.5)
-    unlabelled = score(clusterings, ImageSet(test.images, None, ()))
+    unlabelled = describe_clusterings(clusterings, ImageSet(test.images, None, ()))
     assert all(record.acc is None for record in unlabelled.values())
     assert unlabelled["good"].clusters_used == 2
 
 
-def warn(used, size_entropy):
-    return collapse_warnings({"mixem": ClusteringRecord(None, None, None, used, size_entropy)}, 10)
+def warn(*sizes: int) -> list[str]:
+    """The warnings about one clustering of so many images in each cluster, where ten are meant."""
+    return collapse_warnings({"mixem": np.repeat(np.arange(len(sizes)), sizes)}, 10)
 
 
-def test_warnings():
-    assert warn(10, math.log(10)) == []
-    assert warn(10, 0.51 * math.log(10)) == []
-    assert warn(10, 0.49 * math.log(10)) == ["mixem: cluster sizes are very uneven (entropy 1.13 of at most 2.30 nats)"]
-    assert warn(9, math.log(9)) == ["mixem: only 9 of 10 clusters are used"]
-    assert warn(1, 0) == ["mixem: only 1 of 10 clusters are used"]
+def test_clusters_of_equal_sizes_give_no_warning() -> None:
+    assert warn(*[5] * 10) == []
+
+
+def test_cluster_sizes_below_half_of_the_highest_entropy_give_a_warning() -> None:
+    """One large cluster and nine of two images each: the smallest that is too large."""
+    sizes = ([large, *[2] * 9] for large in itertools.count(2))
+    uneven = next(size for size in sizes if entropy(np.repeat(np.arange(10), size)) < 0.5 * math.log(10))
+    assert warn(*uneven) == ["mixem: cluster sizes are very uneven (entropy 1.15 of at most 2.30 nats)"]
+    assert warn(uneven[0] - 1, *uneven[1:]) == []
+
+
+@pytest.mark.parametrize("used", [1, 9])
+def test_empty_clusters_give_a_warning(used: int) -> None:
+    assert warn(*[5] * used) == [f"mixem: only {used} of 10 clusters are used"]
 
 
 # K-means
 
 
-def blobs(seed, components=3, size=60, spread=0.15):
+def blobs(seed: int, components: int = 3, size: int = 60, spread: float = 0.15) -> tuple[Labels, Features, Features]:
     """Features around corners of a cube, and mixing coefficients that mostly know the blob."""
     random = np.random.default_rng(seed)
     blob = np.arange(size) % components
@@ -188,7 +207,7 @@ def blobs(seed, components=3, size=60, spread=0.15):
 
 @given(st.integers(0, 2**32), st.integers(2, 5))
 @settings(max_examples=20)
-def test_kmeans_starts_at_the_component_means(seed, components):
+def test_kmeans_starts_at_the_component_means(seed: int, components: int) -> None:
     _, features, p = blobs(seed, components, spread=0.8)
     dominant = [max(range(components), key=row.__getitem__) for row in p.tolist()]
     assert set(dominant) == set(range(components))
@@ -200,12 +219,12 @@ def test_kmeans_starts_at_the_component_means(seed, components):
     assert kmeans_from_components(features, p).tolist() == expected.tolist()
 
 
-def test_clusters_keep_the_numbers_of_their_components():
+def test_clusters_keep_the_numbers_of_their_components() -> None:
     blob, features, p = blobs(0)
     assert kmeans_from_components(features, p).tolist() == blob.tolist()
 
 
-def test_an_empty_component_starts_no_cluster():
+def test_an_empty_component_starts_no_cluster() -> None:
     blob, features, p = blobs(0)
     wider = np.insert(p, 1, 0, axis=1)  # component 1 of 4 has no samples
     clusters = kmeans_from_components(features, wider)
@@ -215,7 +234,7 @@ def test_an_empty_component_starts_no_cluster():
     assert set(kmeans_from_components(features, one)) == {0}
 
 
-def test_random_starts_depend_on_the_seed_alone():
+def test_random_starts_depend_on_the_seed_alone() -> None:
     _, features, _ = blobs(0, spread=1.0)
     first = kmeans_random(features, 3, 2, seed=2**40 + 5)
     np.random.seed(1)  # noqa: NPY002
@@ -227,22 +246,24 @@ def test_random_starts_depend_on_the_seed_alone():
 
 
 @pytest.fixture(scope="module")
-def model(small):
+def model(small: Configure) -> MixtureModel:
     """A mixture model with batch-norm statistics of the images."""
     config = small()
-    model = build("train", config.model, 3, seed=0)
+    model = build(MixtureModel, config.model, 3, seed=0)
     images = torch.rand(64, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     model.train()(images)
     return model
 
 
 @pytest.fixture(scope="module")
-def test_images(synthetic):
+def scored(synthetic: Dataset) -> ImageSet:
     return synthetic.pool("test")
 
 
-def test_features_have_unit_length_and_coefficients_sum_to_one(model, test_images, small):
-    features, p = embed(model, test_images.images, small())
+def test_features_have_unit_length_and_coefficients_sum_to_one(
+    model: MixtureModel, scored: ImageSet, small: Configure
+) -> None:
+    features, p = embed(model, scored.images, small())
     assert features.shape == (256, 32)
     assert p.shape == (256, 4)
     assert features.dtype == p.dtype == np.float32
@@ -253,16 +274,18 @@ def test_features_have_unit_length_and_coefficients_sum_to_one(model, test_image
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 256])
-def test_the_batch_size_does_not_matter(model, test_images, small, batch_size):
-    images = test_images.images[:50]
+def test_the_batch_size_does_not_matter(
+    model: MixtureModel, scored: ImageSet, small: Configure, batch_size: int
+) -> None:
+    images = scored.images[:50]
     features, p = embed(model, images, small())
     other = embed(model, images, small(), batch_size=batch_size)
     np.testing.assert_allclose(other.features, features, atol=1e-5)
     np.testing.assert_allclose(other.p, p, atol=1e-5)
 
 
-def test_embedding_is_the_encoder_on_normalised_images(model, test_images, small):
-    images = test_images.images[:8]
+def test_embedding_is_the_encoder_on_normalised_images(model: MixtureModel, scored: ImageSet, small: Configure) -> None:
+    images = scored.images[:8]
     model.eval()
     for normalise, pixels in ((True, (images / 255 - 0.5) / 0.25), (False, images / 255)):
         embedding = embed(model, images, small(f"evaluation.normalise={normalise}"))
@@ -273,24 +296,26 @@ def test_embedding_is_the_encoder_on_normalised_images(model, test_images, small
         np.testing.assert_allclose(embedding.p, p.numpy(), atol=1e-5)
 
 
-def test_embedding_changes_no_weights(model, test_images, small):
+def test_embedding_changes_no_weights(model: MixtureModel, scored: ImageSet, small: Configure) -> None:
     before = {key: value.clone() for key, value in model.state_dict().items()}
     model.train()
-    embed(model, test_images.images, small())
+    embed(model, scored.images, small())
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
-def test_bf16_gives_float32_features_near_the_exact_ones(model, test_images, small):
-    exact = embed(model, test_images.images[:32], small())
-    rounded = embed(model, test_images.images[:32], small("runtime.precision=bf16"))
+def test_bf16_gives_float32_features_near_the_exact_ones(
+    model: MixtureModel, scored: ImageSet, small: Configure
+) -> None:
+    exact = embed(model, scored.images[:32], small())
+    rounded = embed(model, scored.images[:32], small("runtime.precision=bf16"))
     assert rounded.features.dtype == rounded.p.dtype == np.float32
     np.testing.assert_allclose(rounded.features, exact.features, atol=0.05)
     np.testing.assert_allclose(rounded.p.sum(axis=1), 1, atol=1e-5)
 
 
-def test_stage_1_has_no_mixture(small, test_images):
+def test_stage_1_has_no_mixture(small: Configure, scored: ImageSet) -> None:
     config = small()
-    embedding = embed(build("pretrain", config.model, 3, 0), test_images.images[:4], config)
+    embedding = embed(build(SimCLR, config.model, 3, 0), scored.images[:4], config)
     assert embedding.p is None
     assert embedding.features.shape == (4, 32)
 
@@ -298,7 +323,7 @@ def test_stage_1_has_no_mixture(small, test_images):
 # What is clustered
 
 
-def test_the_mixtures_clusterings(small, test_images):
+def test_a_mixture_is_clustered_in_three_ways(small: Configure, scored: ImageSet) -> None:
     blob, features, p = blobs(0, components=4, size=256)
     clusterings = cluster_mixture(Embedding(features, p), small())
     assert list(clusterings) == ["mixem", "kmeans", "argmax"]
@@ -308,33 +333,33 @@ def test_the_mixtures_clusterings(small, test_images):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_best_of_the_starts_is_what_scikit_learn_takes(seed):
+def test_the_best_of_the_starts_is_what_scikit_learn_takes(seed: int) -> None:
     _, features, _ = blobs(seed, components=6, size=200, spread=0.9)
     starts = kmeans_starts(features, 6, 5, seed)
     assert len({tuple(labels) for labels in starts}) > 1
     assert starts[0].tolist() == kmeans_random(features, 6, 5, seed).tolist()
 
 
-def test_the_baselines_clusterings(small, test_images):
+def test_the_baselines_clusterings(small: Configure, scored: ImageSet) -> None:
     """As many clusters as classes; pixels of large images are averaged first."""
     blob, features, _ = blobs(0, components=4, size=256)
     config = small("model.components=7")
-    clusterings, starts = cluster_baselines(Embedding(features, None), test_images, config)
+    clusterings, starts = cluster_baselines(Embedding(features, None), scored, config)
     assert len(starts) == config.evaluation.restarts
-    assert score_starts(starts, test_images)["acc"] == [
-        cluster_scores(test_images.labels.numpy(), predicted).acc for predicted in starts
+    assert score_starts(starts, scored)["acc"] == [
+        cluster_scores(scored.labels.numpy(), predicted).acc for predicted in starts
     ]
     assert cluster_scores(blob, clusterings["simclr_kmeans"]).acc == 1
     assert len(set(clusterings["pixel_kmeans"])) == 4
-    large = ImageSet(test_images.images.repeat_interleave(4, 2).repeat_interleave(4, 3), test_images.labels, ("a",) * 4)
+    large = ImageSet(scored.images.repeat_interleave(4, 2).repeat_interleave(4, 3), scored.labels, ("a",) * 4)
     small_again = cluster_baselines(Embedding(features, None), large, config).clusterings["pixel_kmeans"]
     assert cluster_scores(clusterings["pixel_kmeans"], small_again).acc == 1
 
 
-def test_labels_enter_into_no_clustering(small, test_images):
+def test_labels_enter_into_no_clustering(small: Configure, scored: ImageSet) -> None:
     _, features, p = blobs(1, components=4, size=256, spread=0.6)
-    without = ImageSet(test_images.images, None, test_images.class_names)
-    first = cluster_baselines(Embedding(features, p), test_images, small()).clusterings
+    without = ImageSet(scored.images, None, scored.class_names)
+    first = cluster_baselines(Embedding(features, p), scored, small()).clusterings
     second, starts = cluster_baselines(Embedding(features, p), without, small())
     assert score_starts(starts, without) == {}
     assert all(first[name].tolist() == second[name].tolist() for name in first)
