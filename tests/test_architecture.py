@@ -60,8 +60,8 @@ def test_nothing_is_unpickled_but_cifars_published_batches():
     """Their reader refuses everything but arrays: tests/mixem/data/test_published.py."""
     sources = {path.relative_to(ROOT): path for room in ROOMS for path in modules(room)}
     found = {str(name) for name, path in sources.items() if imported(path) & UNPICKLERS}
-    assert found == {"mixem/data/published.py", "analysis/figures.py"}
-    figures = (ROOT / "analysis/figures.py").read_text(encoding="utf-8")
+    assert found == {"mixem/data/published.py", "analysis/figures/pictures.py"}
+    figures = (ROOT / "analysis/figures/pictures.py").read_text(encoding="utf-8")
     assert "from joblib import Parallel, delayed\n" in figures  # a process of its own, no file
     assert figures.count("joblib") == 1
     texts = {str(name): path.read_text(encoding="utf-8") for name, path in sources.items()}
@@ -87,5 +87,6 @@ def test_configurations_are_read_without_torch():
 
 
 def test_reports_are_written_without_torch():
-    code = "import " + ", ".join(f"analysis.{path.stem}" for path in modules("analysis") if path.stem != "__init__")
+    names = (path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in modules("analysis"))
+    code = "import " + ", ".join(name.removesuffix(".__init__") for name in names)
     assert loaded(code, {"torch", "ray", "optuna", "pandas"}) == ["pandas"]
