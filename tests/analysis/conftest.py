@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from analysis.findings import Findings
-from tests.analysis.run_folder import RunBuilder
+from tests.analysis.run_folder import Axes, RunBuilder
 
-QUARTET = {"loss.lambda2": [0.0, 0.1], "loss.lambda4": [0.0, 0.1], "seed": [0, 1]}
+QUARTET: Axes = {"loss.lambda2": [0.0, 0.1], "loss.lambda4": [0.0, 0.1], "seed": [0, 1]}
 """Two values of lambda2 and of lambda4, two seeds: eight trials of four configurations."""
 
 

@@ -9,7 +9,7 @@ import pytest
 from analysis.report import write_answer, write_report
 from mixem.settings import load_config
 from tests.analysis.page_reader import Page
-from tests.analysis.run_folder import RunBuilder, change_record
+from tests.analysis.run_folder import Axes, RunBuilder, change_record
 
 DRAWINGS = {"accuracy", "criterion", "marginals", "interactions", "audit"}
 TEMPLATES = Path(__file__).parents[2] / "analysis" / "templates"
@@ -223,7 +223,7 @@ def test_transductive_training_is_named(tmp_path: Path) -> None:
 
 
 def test_incomparable_settings_are_named(tmp_path: Path) -> None:
-    axes = {"loss.temperature": [0.2, 0.5], "seed": [0]}
+    axes: Axes = {"loss.temperature": [0.2, 0.5], "seed": [0]}
     page = read(RunBuilder(tmp_path / "run", axes=axes).finish_all())
     assert "The sweep varies loss.temperature" in page.text
     assert "Other settings vary too" in page.text
@@ -239,7 +239,7 @@ def test_damaged_records_are_listed(one_seed: RunBuilder) -> None:
 @pytest.fixture
 def sampled(tmp_path: Path) -> RunBuilder:
     """A sampled sweep, finished but for a stopped trial."""
-    axes = {"loss.lambda2": [0.01, 0.02, 0.4], "loss.instance": ["max", "entropy"], "seed": [0, 1]}
+    axes: Axes = {"loss.lambda2": [0.01, 0.02, 0.4], "loss.instance": ["max", "entropy"], "seed": [0, 1]}
     run = RunBuilder(tmp_path / "run", axes=axes)
     run.spec(search="random", axes={**axes, "loss.lambda2": {"low": 0.001, "high": 1.0, "log": True}})
     stopped = run.trial(lambda2=0.02)

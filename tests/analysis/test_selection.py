@@ -26,7 +26,7 @@ from analysis.selection import (
 from mixem.config import Criterion, LossWeights
 from mixem.errors import ConfigError, MixemError
 from mixem.run import Status
-from tests.analysis.run_folder import TERMS, RunBuilder
+from tests.analysis.run_folder import TERMS, Axes, RunBuilder
 
 REFERENCE = LossWeights()
 
@@ -153,13 +153,13 @@ def test_without_a_finished_configuration_none_is_picked(run: RunBuilder) -> Non
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    axes = {"loss.lambda2": [0.0, 0.1], "loss.lambda3": [0.0, 0.1], "loss.lambda4": [0.0, 0.1], "seed": [0, 1]}
+    axes: Axes = {"loss.lambda2": [0.0, 0.1], "loss.lambda3": [0.0, 0.1], "loss.lambda4": [0.0, 0.1], "seed": [0, 1]}
     path: Path = tmp_path_factory.mktemp("runs") / "run"
     return RunBuilder(path, axes=axes).finish_all().findings().results
 
 
 def score_columns(table: pd.DataFrame) -> list[str]:
-    return [column for column in table if str(column).startswith(("scores.", "baseline."))]
+    return [str(column) for column in table if str(column).startswith(("scores.", "baseline."))]
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -186,7 +186,7 @@ def test_the_order_of_rows_does_not_matter(finished: pd.DataFrame, seed: int) ->
 
 
 def test_settings_that_change_the_measure_are_named(tmp_path: Path) -> None:
-    axes = {"loss.temperature": [0.2, 0.5], "train.learning_rate": [1e-3, 1e-4], "seed": [0]}
+    axes: Axes = {"loss.temperature": [0.2, 0.5], "train.learning_rate": [1e-3, 1e-4], "seed": [0]}
     varying = RunBuilder(tmp_path / "run", axes=axes).finish_all().findings().varying
     assert varying == ("train.learning_rate", "loss.temperature")
     assert not_comparable(varying) == ["loss.temperature"]

@@ -81,7 +81,7 @@ def test_a_paired_test_is_wilcoxons_with_an_interval_of_the_mean() -> None:
     values = np.random.default_rng(0).normal(0.5, 1, 40)
     test = paired_test(list(values))
     assert test
-    assert (test.mean, test.n) == (pytest.approx(values.mean()), 40)
+    assert (test.mean, test.n) == pytest.approx((values.mean(), 40))
     assert test.p == wilcoxon(values, alternative="greater").pvalue
     half = 1.96 * values.std(ddof=1) / 40**0.5
     assert (test.low, test.high) == pytest.approx((test.mean - half, test.mean + half), abs=0.1)

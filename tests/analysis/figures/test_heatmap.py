@@ -33,12 +33,12 @@ def criterion(whole_findings: Findings) -> HeatmapData:
 def test_every_cell_has_the_accuracy_of_its_own_trial(
     whole: RunBuilder, whole_findings: Findings, accuracy: HeatmapData
 ) -> None:
-    results = whole_findings.results.set_index("trial")
+    accuracies = (100 * whole_findings.results.set_index("trial")["scores.mixem.acc"]).to_dict()
     assert accuracy.lambda2 == (0, 0.01, 0.1)
     assert accuracy.lambda3 == accuracy.lambda4 == (0, 0.05, 0.1)
     for (p, r, c), cell in accuracy.cells():
         trial = whole.trial(lambda2=accuracy.lambda2[p], lambda3=accuracy.lambda3[r], lambda4=accuracy.lambda4[c])
-        assert cell.spread.mean == pytest.approx(100 * results.at[trial, "scores.mixem.acc"])
+        assert cell.spread.mean == pytest.approx(accuracies[trial])
         assert (cell.status, cell.spread.n) == (Status.FINISHED, 1)
         assert math.isnan(cell.spread.std)
 
@@ -105,14 +105,14 @@ def test_seeds_give_mean_and_deviation(small: RunBuilder) -> None:
     data = data_of(small)
     assert data.picked
     cell = dict(data.cells())[data.picked]
-    assert (cell.spread.mean, cell.spread.n) == (pytest.approx(65), 2)
+    assert (cell.spread.mean, cell.spread.n) == pytest.approx((65, 2))
     assert cell.spread.std == pytest.approx(50**0.5)
     assert "± 7.1" in texts(draw_heatmap(data))
     assert data.title.endswith("over 2 seeds")
 
 
 def test_a_shared_cell_shows_what_the_criterion_ranks_first(tmp_path: Path) -> None:
-    axes = {"loss.lambda2": [0.0, 0.1], "train.learning_rate": [1e-3, 1e-4], "seed": [0]}
+    axes: Axes = {"loss.lambda2": [0.0, 0.1], "train.learning_rate": [1e-3, 1e-4], "seed": [0]}
     run = RunBuilder(tmp_path / "run", axes=axes)
     for trial, config in run.configs.items():
         slow = config.train.learning_rate < 5e-4

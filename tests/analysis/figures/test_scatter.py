@@ -9,9 +9,9 @@ from analysis.figures.scatter import ScatterData, draw_scatter, scatter_data
 from analysis.figures.value import Value
 from mixem.errors import MixemError
 from tests.analysis.figures.drawn import legend
-from tests.analysis.run_folder import RunBuilder
+from tests.analysis.run_folder import Axes, RunBuilder
 
-AXES = {"loss.lambda2": [0.01, 0.02, 0.4], "loss.instance": ["max", "entropy"], "seed": [0, 1]}
+AXES: Axes = {"loss.lambda2": [0.01, 0.02, 0.4], "loss.instance": ["max", "entropy"], "seed": [0, 1]}
 RANGE = {"low": 0.001, "high": 1.0, "log": True}
 
 
