@@ -54,7 +54,7 @@ class ComponentRow:
 
 
 def class_rows(trial: Embedding) -> Iterator[ClassRows]:
-    """Every class, in order, its components by falling share; none without labels."""
+    """Every class, in order, its components by falling share; empty without labels."""
     if trial.labels is None:
         return
     for label, name in enumerate(trial.class_names):

@@ -27,7 +27,7 @@ def ink_on(colour: tuple[float, ...]) -> str:
 
 def title(figure: Figure, text: str) -> None:
     """Put the title over a figure, to the left."""
-    figure.suptitle(text, x=0.01, ha="left", size=11, weight="bold", color=INK)
+    figure.suptitle(text, x=0.01, ha="left", size=11, weight="bold", color=INK, wrap=True)
 
 
 def panels(count: int, text: str) -> tuple[Figure, list[Axes]]:

@@ -274,7 +274,7 @@ def _again(findings: Findings) -> Section:
 
 
 def _texts(value: object) -> tuple[str, ...]:
-    """A cell's lines of text; none where it is empty."""
+    """A cell's lines of text; empty where it has none."""
     return tuple(map(str, value)) if isinstance(value, tuple) else ()
 
 

@@ -95,3 +95,11 @@ def test_one_configuration_has_no_audit_to_draw(one_seed: RunBuilder) -> None:
     one_seed.finish(one_seed.trial(lambda2=0.1))
     assert one_seed.findings().audits
     assert audit_panels(one_seed.findings()) == ()
+
+
+def test_a_title_stays_within_a_narrow_figure(crossed: Findings) -> None:
+    figure = draw_interactions(interactions(crossed))
+    figure.draw_without_rendering()
+    title = figure.texts[0]
+    assert title.get_text().startswith("Mean accuracy over pairs of weights")
+    assert title.get_window_extent().x1 <= figure.bbox.x1
