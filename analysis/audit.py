@@ -1,54 +1,29 @@
 """The audit of the criteria: what each would have picked, judged with the labels after the choice is made."""
 
-import io
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from sklearn.metrics import adjusted_rand_score
 
-from analysis.selection import (
-    CRITERIA,
-    Configuration,
-    Spread,
-    accuracies,
-    choose,
-    configurations_by,
-    criterion_values,
-    settings_of,
-)
-from analysis.statistics import Correlation, correlations
+from analysis.embedding import Numbers, load_clusters
+from analysis.selection import CRITERIA, Configuration, choose, criterion_values
+from analysis.statistics import Correlation, Spread, correlations
 from mixem.config import LossWeights
-from mixem.files import read_bytes, write_bytes
+from mixem.files import write_bytes
+from mixem.run import Run, Status
 
-LABEL_FREE = {
-    "silhouette": -1,
-    "davies_bouldin": 1,
-    "confidence": -1,
-    "argmax": -1,
-    "augmentations": -1,
-}
-"""The label-free criteria of a trial's record, and the sign that makes lower better."""
-DESCRIPTIONS = {
-    "reference": "one fixed weighting of the loss terms for all trials",
-    "own": "each trial's own loss, with the trial's own weights",
-    "contrastive": "the contrastive loss (NT-Xent) alone",
-    "silhouette": "silhouette of the features",
-    "davies_bouldin": "Davies-Bouldin index of the features",
-    "confidence": "mean largest mixing coefficient",
-    "argmax": "agreement (ARI) of K-means and argmax",
-    "augmentations": "agreement (ARI) of argmax under two augmentations",
-    "seeds": "agreement (ARI) of the clusters between seeds, on the test images without their labels",
-}
-"""Every criterion that is audited; unless said otherwise it is measured on the validation images."""
+LABEL_FREE = ("silhouette", "davies_bouldin", "confidence", "argmax", "augmentations")
+"""The criteria that a trial's record holds as they are."""
+AUDITED = ("reference", "own", "contrastive", *LABEL_FREE, "seeds")
+"""Every criterion that is audited, in the order they are shown."""
+HIGHER_IS_BETTER = {"silhouette", "confidence", "argmax", "augmentations", "seeds"}
 
 
 @dataclass(frozen=True)
@@ -65,10 +40,12 @@ class Audit:
     picked: int
     """Position of the pick in both."""
     configuration: str
-    settings: dict[str, Any]
+    settings: Mapping[str, Any]
     accuracy: Spread
     best: float
     """Highest mean accuracy of any configuration that could have been picked."""
+    seeds: int
+    """Fewest seeds of a configuration."""
     spearman: Correlation
     """Rank correlation of the criterion and accuracy, signed so that +1 is the perfect criterion."""
     kendall: Correlation
@@ -84,79 +61,86 @@ class Audit:
         return len(self.values)
 
 
-def audit(results: pd.DataFrame, reference: LossWeights, agreement: "pd.Series[float] | None" = None) -> list[Audit]:
-    """Every criterion that the records hold; empty without labels or anything to pick.
+def losses(results: pd.DataFrame, reference: LossWeights) -> pd.DataFrame:
+    """The three criteria made of loss terms (columns) of every trial (rows, by hash)."""
+    columns = {name: criterion_values(results, name, reference).to_numpy() for name in CRITERIA}
+    return pd.DataFrame(columns, index=pd.Index(results["trial"]))
 
-    `agreement`: `seed_agreement`, to be audited as `seeds`.
+
+def criteria(results: pd.DataFrame, losses: pd.DataFrame, agreement: "pd.Series[float]") -> pd.DataFrame:
+    """Every criterion of `AUDITED` that the records hold (columns) of every trial (rows, by hash), as measured.
+
+    `losses` is that of `losses`, `agreement` that of `seed_agreement`.
     """
-    losses = {name: (criterion_values(results, name, reference), 1) for name in CRITERIA}
-    columns = {name: (results.get(f"label_free.{name}"), sign) for name, sign in LABEL_FREE.items()}
-    known = losses | columns | {"seeds": (agreement, -1)}
-    found = [_audit(results, name, *known[name]) for name in DESCRIPTIONS]
-    return [entry for entry in found if entry]
+    table = results.set_index("trial")
+    recorded = {name: table[f"label_free.{name}"] for name in LABEL_FREE if f"label_free.{name}" in table}
+    columns = losses.assign(**recorded, seeds=agreement)
+    return columns[[name for name in AUDITED if name in columns]].astype(float)
 
 
-def _audit(results: pd.DataFrame, criterion: str, column: "pd.Series[float] | None", sign: int) -> Audit | None:
-    if column is None:
-        return None
-    found = [c for c in configurations_by(results, sign * column.astype(float)) if c.status == "ok"]
-    accuracy = {c.key: accuracies(results, c.trials) for c in found}
-    scored = [c for c in found if math.isfinite(accuracy[c.key].mean) and math.isfinite(c.criterion.mean)]
-    if not scored:
-        return None
-    pick = choose(scored)
-    values, scores = _means(scored), [accuracy[c.key].mean for c in scored]
+def audit(
+    configurations: Iterable[Configuration], accuracies: Mapping[str, Spread], criteria: pd.DataFrame
+) -> list[Audit]:
+    """Judge every criterion by the accuracies of the finished configurations; empty without labels."""
+    finished = [c for c in configurations if c.status == Status.FINISHED and math.isfinite(accuracies[c.key].mean)]
+    audits = []
+    for name in criteria:
+        sign = -1 if name in HIGHER_IS_BETTER else 1
+        values = (sign * criteria[name]).to_dict()
+        candidates = [c.by(values) for c in finished]  # type: ignore[arg-type]
+        measured = [c for c in candidates if math.isfinite(c.criterion.mean)]
+        if measured:
+            audits.append(_audit(str(name), sign, measured, accuracies))
+    return audits
+
+
+def _audit(criterion: str, sign: int, candidates: Sequence[Configuration], accuracies: Mapping[str, Spread]) -> Audit:
+    pick = choose(candidates)
+    values = [c.criterion.mean for c in candidates]
+    scores = [accuracies[c.key].mean for c in candidates]
     spearman, kendall = correlations([-value for value in values], scores)
     return Audit(
         criterion=criterion,
         sign=sign,
         values=tuple(sign * value for value in values),
         scores=tuple(scores),
-        picked=scored.index(pick),
+        picked=candidates.index(pick),
         configuration=pick.key,
-        settings=settings_of(results, pick),
-        accuracy=accuracy[pick.key],
+        settings=pick.settings,
+        accuracy=accuracies[pick.key],
         best=max(scores),
+        seeds=min(len(c.trials) for c in candidates),
         spearman=spearman,
         kendall=kendall,
     )
 
 
-def _means(found: Sequence[Configuration]) -> list[float]:
-    return [c.criterion.mean for c in found]
-
-
-def seed_agreement(run: Path, results: pd.DataFrame) -> "pd.Series[float]":
-    """Of every trial, the mean adjusted Rand index of its test clusters and those of the configuration's other seeds.
+def seed_agreement(run: Run, results: pd.DataFrame) -> "pd.Series[float]":
+    """Of every trial (by hash), the mean adjusted Rand index of its test clusters and those of the other seeds.
 
     NaN for trials that have no other seed or left no clusters.
     """
-    agreement = pd.Series(np.nan, index=results.index)
-    finished = results[results["status"] == "finished"]
+    agreement = pd.Series(np.nan, index=pd.Index(results["trial"]))
+    finished = results[results["status"] == Status.FINISHED]
     repeated = finished[finished["configuration"].duplicated(keep=False)]
-    for _, trials in repeated.groupby("configuration"):
-        clusters = {i: _clusters(run / "trials" / str(name)) for i, name in trials["trial"].items()}
-        pairs: dict[Any, list[float]] = {i: [] for i in clusters}
-        for first, second in itertools.combinations(clusters, 2):
-            a, b = clusters[first], clusters[second]
-            if a is not None and b is not None and len(a) == len(b):
-                index = float(adjusted_rand_score(a, b))
-                pairs[first].append(index)
-                pairs[second].append(index)
-        agreement.update(pd.Series({i: fmean(found) for i, found in pairs.items() if found}, dtype=float))
+    for _, trials in repeated.groupby("configuration")["trial"]:
+        clusters = {str(hash): load_clusters(run.trial(str(hash))) for hash in trials}
+        agreement.update(pd.Series(_agreement(clusters), dtype=float))
     return agreement
 
 
-def _clusters(folder: Path) -> NDArray[np.int16] | None:
-    try:
-        with np.load(io.BytesIO(read_bytes(folder / "embedding.npz"))) as file:
-            found: NDArray[np.int16] = file["clusters"]
-            return found
-    except (OSError, ValueError, EOFError, KeyError, BadZipFile):
-        return None
+def _agreement(clusters: Mapping[str, Numbers | None]) -> dict[str, float]:
+    """The mean index of each of these clusterings and the others; without an entry where there is none."""
+    indices: dict[str, list[float]] = {hash: [] for hash in clusters}
+    for (first, a), (second, b) in itertools.combinations(clusters.items(), 2):
+        if a is not None and b is not None and len(a) == len(b):
+            index = float(adjusted_rand_score(a, b))
+            indices[first].append(index)
+            indices[second].append(index)
+    return {hash: fmean(values) for hash, values in indices.items() if values}
 
 
-def write_audit(run: Path, audits: Sequence[Audit], trained_on: str) -> Path:
+def write_audit(run: Run, audits: Sequence[Audit], trained_on: str) -> Path:
     """Write audit.csv into the run folder, one row a criterion. `trained_on`: as `analysis.results.trained_on`."""
     rows = [
         {
@@ -179,4 +163,4 @@ def write_audit(run: Path, audits: Sequence[Audit], trained_on: str) -> Path:
         }
         for a in audits
     ]
-    return write_bytes(run / "audit.csv", pd.DataFrame(rows).to_csv(index=False).encode())
+    return write_bytes(run.audit_file, pd.DataFrame(rows).to_csv(index=False).encode())

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap, spearmanr, wilcoxon
+from scipy.stats import spearmanr
 
-from analysis.effects import scored
-from analysis.selection import accuracies, configurations, varying
-from analysis.statistics import Floats, correlations
-from mixem.config import Criterion, LossWeights
+from analysis.audit import Audit
+from analysis.selection import ACCURACY
+from analysis.statistics import holm, paired_test
+from mixem.config import Criterion
+from mixem.run import Status
 
 PUSH, PULL = "loss.lambda3", "loss.lambda4"
 LEVEL = 0.05
@@ -34,7 +34,7 @@ class Claim:
     """A claim, the effect that speaks for it when positive, its 95 % interval, and what follows."""
 
     text: str
-    about: str
+    subject: str
     """What the paper says it of."""
     measure: str
     """What the effect is."""
@@ -66,40 +66,39 @@ class Claim:
         return f"{self.text}: {self.verdict} ({numbers}, p = {self.p:.2g}, n = {self.n}, seeds = {self.seeds})"
 
 
-def claims(results: pd.DataFrame, criterion: Criterion, reference: LossWeights) -> list[Claim]:
-    """The claims of the paper's supplement that a grid can check; none without labels."""
-    table = scored(results)
-    if table.empty:
+def scored_trials(results: pd.DataFrame) -> pd.DataFrame:
+    """The finished trials that have an accuracy, with a column `accuracy` in percent."""
+    scored = results[(results["status"] == Status.FINISHED) & results[ACCURACY].notna()]
+    return scored.assign(accuracy=100 * scored[ACCURACY].astype(float))
+
+
+def claims(scored: pd.DataFrame, varying: Sequence[str], audits: Sequence[Audit], criterion: Criterion) -> list[Claim]:
+    """The claims of the paper's supplement that a grid can check; none without labels.
+
+    `scored` is that of `scored_trials`; `varying` names the settings that vary; `criterion` is the one in use.
+    """
+    if scored.empty:
         return []
     rules: list[Criterion] = ["own", criterion]
-    found = [
-        _off_is_best(results, table),
-        _pull_matters_more(results, table),
-        *(_guides(results, rule, reference) for rule in dict.fromkeys(rules)),
+    judged = {audit.criterion: audit for audit in audits}
+    tested = [
+        _off_is_best(scored, varying),
+        _pull_matters_more(scored, varying),
+        *(_guides(rule, judged.get(rule)) for rule in dict.fromkeys(rules)),
     ]
-    corrected = holm([claim.p for claim in found])
-    return [replace(claim, p=p) for claim, p in zip(found, corrected, strict=True)]
+    corrected = holm([claim.p for claim in tested])
+    return [replace(claim, p=p) for claim, p in zip(tested, corrected, strict=True)]
 
 
-def holm(p: Sequence[float]) -> list[float]:
-    """P-values corrected by Holm (1979); NaNs are no tests and stay."""
-    tested = sorted((value, index) for index, value in enumerate(p) if not math.isnan(value))
-    corrected, highest = list(p), 0.0
-    for rank, (value, index) in enumerate(tested):
-        highest = max(highest, min(1.0, (len(tested) - rank) * value))
-        corrected[index] = highest
-    return corrected
-
-
-def _blocks(results: pd.DataFrame, free: Sequence[str]) -> list[str]:
+def _blocks(varying: Sequence[str], free: Sequence[str]) -> list[str]:
     """The columns that are equal within a pair."""
-    return ["seed", *(key for key in varying(results) if key not in free)]
+    return ["seed", *(key for key in varying if key not in free)]
 
 
-def _off_is_best(results: pd.DataFrame, table: pd.DataFrame) -> Claim:
+def _off_is_best(scored: pd.DataFrame, varying: Sequence[str]) -> Claim:
     """Without pull it is better than with each of its values: all of the tests have to pass."""
     claim = Claim("pull off is best", "CIFAR100-20", "points gained by λ4 = 0 over the closest other value")
-    wide = table.pivot_table(index=_blocks(results, [PULL]), columns=PULL, values="accuracy")
+    wide = scored.pivot_table(index=_blocks(varying, [PULL]), columns=PULL, values="accuracy")
     if 0.0 not in wide or wide.shape[1] < 2:
         return claim
     tests = [_paired(claim, (wide[0.0] - wide[value]).dropna()) for value in wide if value != 0.0]
@@ -107,55 +106,37 @@ def _off_is_best(results: pd.DataFrame, table: pd.DataFrame) -> Claim:
     return replace(hardest, p=max(test.p for test in tests) if hardest.n else math.nan)
 
 
-def _pull_matters_more(results: pd.DataFrame, table: pd.DataFrame) -> Claim:
+def _pull_matters_more(scored: pd.DataFrame, varying: Sequence[str]) -> Claim:
     """In every whole push-pull grid: the range over pull's marginal means against that over push's."""
     claim = Claim("pull matters more than push", "STL10 and CIFAR10", "range over λ4 minus range over λ3, points")
-    pushes, pulls = table[PUSH].nunique(), table[PULL].nunique()
+    pushes, pulls = scored[PUSH].nunique(), scored[PULL].nunique()
     if pushes != pulls or pulls < 2:  # the range grows with the number of values
         return claim
-    differences = {}
-    for block, group in table.groupby(_blocks(results, [PUSH, PULL])):
+    blocks, differences = _blocks(varying, [PUSH, PULL]), {}
+    for block, group in scored.groupby(blocks):
         grid = group.pivot_table(index=PUSH, columns=PULL, values="accuracy")
         if grid.shape == (pushes, pulls) and grid.notna().all(axis=None):
             push, pull = grid.mean(axis=1), grid.mean(axis=0)
             differences[block] = (pull.max() - pull.min()) - (push.max() - push.min())
-    index = pd.MultiIndex.from_tuples(list(differences), names=_blocks(results, [PUSH, PULL])) if differences else None
+    index = pd.MultiIndex.from_tuples(list(differences), names=blocks) if differences else None
     return _paired(claim, pd.Series(list(differences.values()), index=index, dtype=float))
 
 
 def _paired(claim: Claim, differences: "pd.Series[float]") -> Claim:
-    """Wilcoxon's signed-rank test of differences above zero, with a bootstrap interval of their mean."""
-    values: Floats = np.asarray(differences, dtype=np.float64)
-    if len(values) < 2:
+    """The claim with the test of these differences, by seed and other settings."""
+    test = paired_test(differences.tolist())
+    if test is None:
         return claim
-    low, high = _interval(values)
-    return replace(
-        claim,
-        effect=float(values.mean()),
-        low=low,
-        high=high,
-        p=float(wilcoxon(values, alternative="greater").pvalue) if values.any() else 1.0,
-        n=len(values),
-        seeds=differences.index.get_level_values("seed").nunique(),
-    )
+    seeds = differences.index.get_level_values("seed").nunique()
+    return replace(claim, effect=test.mean, low=test.low, high=test.high, p=test.p, n=test.n, seeds=seeds)
 
 
-def _interval(values: Floats) -> tuple[float, float]:
-    """The 95 % percentile interval of the mean."""
-    found = bootstrap((values,), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(0))
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
-
-
-def _guides(results: pd.DataFrame, criterion: Criterion, reference: LossWeights) -> Claim:
+def _guides(criterion: Criterion, audit: Audit | None) -> Claim:
     """A lower validation loss goes with a higher accuracy, over the configurations."""
     text = f"the validation loss ({criterion}) guides to the best weights"
     claim = Claim(text, "all three datasets", "Spearman's ρ of a lower loss and accuracy", negligible=0.1)
-    found = [c for c in configurations(results, criterion, reference) if c.status == "ok"]
-    values = [-c.criterion.mean for c in found]
-    scores = [accuracies(results, c.trials).mean for c in found]
-    rho, _ = correlations(values, scores)
-    if math.isnan(rho.value):
+    if audit is None or math.isnan(audit.spearman.value):
         return claim
-    p = float(spearmanr(values, scores, alternative="greater").pvalue)
-    seeds = min(len(c.trials) for c in found)
-    return replace(claim, effect=rho.value, low=rho.low, high=rho.high, p=p, n=len(found), seeds=seeds)
+    p = float(spearmanr([-value for value in audit.values], audit.scores, alternative="greater").pvalue)
+    rho = audit.spearman
+    return replace(claim, effect=rho.value, low=rho.low, high=rho.high, p=p, n=audit.n, seeds=audit.seeds)

@@ -1,14 +1,15 @@
 """Whether two run folders agree: the same trials, the same numbers, and where they come from."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
-from analysis.results import BASELINES, CLUSTERINGS, CONFIG_COLUMNS, METRICS, TERMS, load_results
-from analysis.selection import PLACE_COLUMNS, varying
+from analysis.findings import Findings
+from analysis.results import BASELINES, CLUSTERINGS, CONFIG_COLUMNS, METRICS, TERMS
+from analysis.selection import PLACE_COLUMNS
+from mixem.run import Status
 
 TERM_COLUMNS = [f"validation.{term}" for term in TERMS]
 SCORE_COLUMNS = [
@@ -16,6 +17,8 @@ SCORE_COLUMNS = [
     *(f"baseline.{way}.{metric}" for way in BASELINES for metric in METRICS),
 ]
 DATA = "provenance.data_checksum"
+MAX_LISTED = 5
+"""Trials of one run only that are named."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,8 @@ class Comparison:
         )
 
 
-def compare(first: Path | str, second: Path | str, tolerance: float = 0.0, shared_only: bool = False) -> Comparison:
-    """Compare two run folders, trial by trial. Raises ConfigError for no run folder.
+def compare(first: Findings, second: Findings, tolerance: float = 0.0, shared_only: bool = False) -> Comparison:
+    """Compare two runs, trial by trial.
 
     Trials are the same when all their settings are but the place (device, threads, folder) and the precision: an
     exported configuration names the precision that `auto` came to, and so has another hash.
@@ -97,11 +100,10 @@ def compare(first: Path | str, second: Path | str, tolerance: float = 0.0, share
     )
 
 
-def _finished(run: Path | str) -> pd.DataFrame:
+def _finished(findings: Findings) -> pd.DataFrame:
     """The finished trials, indexed by their settings."""
-    results = load_results(run)
-    finished = results[results["status"] == "finished"]
-    ignored = PLACE_COLUMNS | ({"runtime.precision"} - set(varying(results)))
+    finished = findings.results[findings.results["status"] == Status.FINISHED]
+    ignored = PLACE_COLUMNS | ({"runtime.precision"} - set(findings.varying))
     settings = finished[[key for key in CONFIG_COLUMNS if key not in ignored]]
     rows = [repr([*map(_plain, row)]) for row in settings.itertuples(index=False)]
     return finished.set_index(pd.Index(rows, dtype=object))
@@ -128,31 +130,35 @@ def _values(trials: pd.DataFrame, key: str) -> str:
     return ", ".join(sorted({str(value) for value in trials[key]}))
 
 
-def describe(found: Comparison) -> Iterator[str]:
+def describe(comparison: Comparison) -> Iterator[str]:
     """The comparison in lines, the verdict first."""
-    verdict = "agree" if found.agree else "do not agree"
-    exact = found.compared - len(found.terms) - len(found.scores)
-    within = sum(d.size <= found.tolerance for d in (*found.terms, *found.scores))
-    yield f"the runs {verdict} (tolerance {found.tolerance:g})"
-    yield f"trials finished in both: {len(found.shared)}"
-    for name, only in (("first", found.only_first), ("second", found.only_second)):
+    differences = (*comparison.terms, *comparison.scores)
+    equal = comparison.compared - len(differences)
+    within = sum(d.size <= comparison.tolerance for d in differences)
+    yield f"the runs {'agree' if comparison.agree else 'do not agree'} (tolerance {comparison.tolerance:g})"
+    yield f"trials finished in both: {len(comparison.shared)}"
+    for name, only in (("first", comparison.only_first), ("second", comparison.only_second)):
         if only:
-            yield f"only in the {name}: {len(only)} ({', '.join(only[:5])}{', …' if len(only) > 5 else ''})"
-    if not found.shared:
+            listed = f"{', '.join(only[:MAX_LISTED])}{', …' if len(only) > MAX_LISTED else ''}"
+            yield f"only in the {name}: {len(only)} ({listed})"
+    if not comparison.shared:
         return
-    further = found.compared - exact - within
-    yield f"numbers compared: {found.compared}: {exact} equal, {within} within the tolerance, {further} further apart"
-    for name, differences in (("validation terms", found.terms), ("scores", found.scores)):
-        if differences:
-            worst = max(differences, key=lambda difference: difference.size)
-            yield (
-                f"largest difference of {name}: {worst.size:.3g}, {worst.column} of trial {worst.trial} "
-                f"({worst.first:.6g} and {worst.second:.6g})"
-            )
-        else:
-            yield f"{name}: all equal"
-    if found.not_in_both:
-        yield f"measured in one run only, and not compared: {', '.join(found.not_in_both)}"
-    yield f"images: {'the same checksum' if found.same_data else 'other checksums: not the same images'}"
-    for key, (first, second) in found.provenance.items():
+    further = comparison.compared - equal - within
+    counts = f"{equal} equal, {within} within the tolerance, {further} further apart"
+    yield f"numbers compared: {comparison.compared}: {counts}"
+    yield _largest("validation terms", comparison.terms)
+    yield _largest("scores", comparison.scores)
+    if comparison.not_in_both:
+        yield f"measured in one run only, and not compared: {', '.join(comparison.not_in_both)}"
+    yield f"images: {'the same checksum' if comparison.same_data else 'other checksums: not the same images'}"
+    for key, (first, second) in comparison.provenance.items():
         yield f"{key}: {first} and {second}"
+
+
+def _largest(name: str, differences: Sequence[Difference]) -> str:
+    """The largest of some differences."""
+    if not differences:
+        return f"{name}: all equal"
+    worst = max(differences, key=lambda difference: difference.size)
+    where = f"{worst.column} of trial {worst.trial} ({worst.first:.6g} and {worst.second:.6g})"
+    return f"largest difference of {name}: {worst.size:.3g}, {where}"

@@ -8,20 +8,22 @@ afterwards, in `analysis.audit`.
 import itertools
 import math
 import operator
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from statistics import fmean, stdev
-from typing import Any, Literal, get_args
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, get_args
 
 import pandas as pd
 
 from analysis.results import CONFIG_COLUMNS, TERMS
+from analysis.statistics import Spread, spread
 from mixem.config import Criterion, LossWeights
 from mixem.errors import ConfigError, MixemError
+from mixem.run import Status
 from mixem.settings import NOT_HASHED
 
 CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 LAMBDAS = ("loss.lambda1", "loss.lambda2", "loss.lambda3", "loss.lambda4")
+ACCURACY = "scores.mixem.acc"
 PLACE_COLUMNS = {f"{section}.{key}" for section, keys in NOT_HASHED.items() for key in keys}
 TIE = 1e-12
 """Criterion values that differ by less than this, relatively, are equal."""
@@ -33,41 +35,32 @@ CHANGES_SCALE = (
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Mean and sample standard deviation over n values; std is NaN for n < 2, mean too for n = 0."""
-
-    mean: float
-    std: float
-    n: int
-
-
-def spread(values: Iterable[float]) -> Spread:
-    """Mean and sample standard deviation; a missing value makes both NaN."""
-    numbers = [float(value) for value in values]
-    return Spread(
-        fmean(numbers) if numbers else math.nan,
-        stdev(numbers) if len(numbers) > 1 and all(map(math.isfinite, numbers)) else math.nan,
-        len(numbers),
-    )
-
-
-@dataclass(frozen=True)
 class Configuration:
     """One configuration's criterion values, by seed. It holds no scores: nothing here knows the labels."""
 
     key: str
-    lambda2: float
-    lambda3: float
-    lambda4: float
-    status: Literal["ok", "failed", "stopped", "pending"]
-    """ok: every planned trial finished, so it can be chosen; failed: one failed or is damaged; stopped: early."""
+    settings: Mapping[str, Any]
+    """The four loss weights and every other setting that varies in the sweep."""
+    status: Status
+    """Finished where every trial is, so that it can be chosen; failed where one failed or is damaged."""
     trials: tuple[str, ...]
     values: tuple[float, ...]
+    """The criterion of each trial; lower is better."""
 
     @property
     def criterion(self) -> Spread:
         """The criterion over the seeds."""
         return spread(self.values)
+
+    @property
+    def point(self) -> tuple[float, float, float]:
+        """Lambda2, lambda3 and lambda4."""
+        weights = (float(self.settings[key]) for key in LAMBDAS[1:])
+        return next(weights), next(weights), next(weights)
+
+    def by(self, values: Mapping[str, float]) -> "Configuration":
+        """The same configuration by another criterion, given for every trial."""
+        return replace(self, values=tuple(float(values[trial]) for trial in self.trials))
 
 
 @dataclass(frozen=True)
@@ -77,7 +70,7 @@ class Selection:
     criterion: Criterion
     reference: LossWeights
     configuration: str
-    settings: dict[str, Any]
+    settings: Mapping[str, Any]
     """The four loss weights and every other setting that varies in the sweep."""
     mean: float
     std: float
@@ -105,42 +98,41 @@ def criterion_values(results: pd.DataFrame, criterion: Criterion, reference: Los
     return total
 
 
-def configurations(results: pd.DataFrame, criterion: Criterion, reference: LossWeights) -> tuple[Configuration, ...]:
-    """The table that `choose` sees. Raises ConfigError for an unknown criterion.
+def configurations(
+    results: pd.DataFrame, values: "pd.Series[float]", varying: Sequence[str]
+) -> tuple[Configuration, ...]:
+    """The trials by configuration, in the order of their keys: what `choose` sees.
 
-    A trial that has not written its configuration, and is not found in the grid, belongs to none.
+    `values` has the criterion of every row of `results`; `varying` names the settings that vary. A trial that has not
+    written its configuration, and is not in the grid, belongs to none.
     """
-    return configurations_by(results, criterion_values(results, criterion, reference))
+    keys = ["configuration", "seed", "trial", "status"]
+    settings = list(dict.fromkeys((*LAMBDAS, *varying)))
+    table = results[[*keys, *settings]].assign(value=values)[[*keys, "value", *settings]]
+    table = table.dropna(subset="configuration").sort_values(keys[:3])
+    groups = itertools.groupby(table.itertuples(index=False, name=None), operator.itemgetter(0))
+    return tuple(_configuration(list(rows), settings) for _, rows in groups)
 
 
-def configurations_by(results: pd.DataFrame, values: "pd.Series[float]") -> tuple[Configuration, ...]:
-    """As `configurations`, with any value per trial of which lower is better."""
-    keys = ["configuration", "seed", "trial", "status", *LAMBDAS[1:]]
-    table = results[keys].assign(value=values).dropna(subset="configuration").sort_values(keys[:3])
-    rows = table.itertuples(index=False, name=None)
-    return tuple(_configuration(group) for _, group in itertools.groupby(rows, operator.itemgetter(0)))
-
-
-def _configuration(rows: Iterable[tuple[Any, ...]]) -> Configuration:
-    """Of its trials: configuration, seed, trial, status, three loss weights, value."""
-    keys, _, trials, statuses, lambda2, lambda3, lambda4, values = zip(*rows, strict=True)
+def _configuration(rows: Sequence[tuple[Any, ...]], settings: Sequence[str]) -> Configuration:
+    """Of its trials: configuration, seed, trial, status, value, settings."""
+    key = rows[0][0]
     return Configuration(
-        key=keys[0],
-        lambda2=float(lambda2[0]),
-        lambda3=float(lambda3[0]),
-        lambda4=float(lambda4[0]),
-        status=_status(set(statuses)),
-        trials=trials,
-        values=tuple(map(float, values)),
+        key=key,
+        settings=dict(zip(settings, rows[0][5:], strict=True)),
+        status=_status({row[3] for row in rows}),
+        trials=tuple(row[2] for row in rows),
+        values=tuple(float(row[4]) for row in rows),
     )
 
 
-def _status(statuses: set[str]) -> Literal["ok", "failed", "stopped", "pending"]:
-    if statuses == {"finished"}:
-        return "ok"
-    if statuses & {"failed", "damaged"}:
-        return "failed"
-    return "stopped" if "stopped" in statuses else "pending"
+def _status(statuses: set[str]) -> Status:
+    """Of a configuration whose trials have these."""
+    if statuses == {Status.FINISHED}:
+        return Status.FINISHED
+    if statuses & {Status.FAILED, Status.DAMAGED}:
+        return Status.FAILED
+    return Status.STOPPED if Status.STOPPED in statuses else Status.PENDING
 
 
 def choose(candidates: Iterable[Configuration]) -> Configuration:
@@ -148,23 +140,23 @@ def choose(candidates: Iterable[Configuration]) -> Configuration:
 
     Ties go to the smaller lambda2, then lambda3, then lambda4, then the smaller trial hash.
     """
-    eligible = [candidate for candidate in candidates if candidate.status == "ok"]
-    if not eligible:
+    means = [(c, c.criterion.mean) for c in candidates if c.status == Status.FINISHED]
+    if not means:
         raise MixemError("no configuration has all its trials finished, so there is none to pick yet")
-    lowest = min(candidate.criterion.mean for candidate in eligible)
-    ties = [c for c in eligible if math.isclose(c.criterion.mean, lowest, rel_tol=TIE)]
-    return min(ties, key=lambda c: (c.lambda2, c.lambda3, c.lambda4, min(c.trials)))
+    lowest = min(mean for _, mean in means)
+    ties = [c for c, mean in means if math.isclose(mean, lowest, rel_tol=TIE)]
+    return min(ties, key=lambda c: (*c.point, min(c.trials)))
 
 
-def select(results: pd.DataFrame, criterion: Criterion, reference: LossWeights) -> Selection:
-    """Pick a configuration by its validation terms. Raises MixemError where none has all trials finished."""
-    picked = choose(configurations(results, criterion, reference))
+def select(candidates: Iterable[Configuration], criterion: Criterion, reference: LossWeights) -> Selection:
+    """Pick a configuration by its criterion. Raises MixemError where none has all trials finished."""
+    picked = choose(candidates)
     lowest = min(range(len(picked.values)), key=picked.values.__getitem__)
     return Selection(
         criterion=criterion,
         reference=reference,
         configuration=picked.key,
-        settings=settings_of(results, picked),
+        settings=picked.settings,
         mean=picked.criterion.mean,
         std=picked.criterion.std,
         n=picked.criterion.n,
@@ -173,25 +165,18 @@ def select(results: pd.DataFrame, criterion: Criterion, reference: LossWeights) 
     )
 
 
-def settings_of(results: pd.DataFrame, configuration: Configuration) -> dict[str, Any]:
-    """Its four loss weights and every other setting that varies in the sweep."""
-    keys = list(dict.fromkeys((*LAMBDAS, *varying(results))))
-    values = results.loc[results["trial"] == configuration.trials[0], keys]
-    return {str(key): value for key, value in values.to_dict("records")[0].items()}
-
-
-def varying(results: pd.DataFrame) -> list[str]:
+def varying_settings(results: pd.DataFrame) -> tuple[str, ...]:
     """Settings, the seed and places apart, that take more than one value in the run."""
-    known = results[results["configuration"].notna()]
+    written = results[results["configuration"].notna()]
     keys = [key for key in CONFIG_COLUMNS if key != "seed" and key not in PLACE_COLUMNS]
-    return [key for key in keys if known[key].map(repr).nunique() > 1]
+    return tuple(key for key in keys if written[key].map(repr).nunique() > 1)
 
 
-def not_comparable(results: pd.DataFrame) -> list[str]:
+def not_comparable(varying: Iterable[str]) -> list[str]:
     """Varying settings across which criterion values are no fair comparison: they change the measure itself."""
-    return [key for key in varying(results) if key.startswith(CHANGES_SCALE)]
+    return [key for key in varying if key.startswith(CHANGES_SCALE)]
 
 
-def accuracies(results: pd.DataFrame, trials: Sequence[str], column: str = "scores.mixem.acc") -> Spread:
-    """A score's mean and spread over the given trials; NaN where there are no labels."""
-    return spread(results[column][results["trial"].isin(trials)])
+def accuracies(results: pd.DataFrame) -> dict[str, Spread]:
+    """The accuracy of every configuration over its trials, as a share; NaN where there are no labels."""
+    return {str(key): spread(shares) for key, shares in results.groupby("configuration")[ACCURACY]}

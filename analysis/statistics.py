@@ -1,15 +1,42 @@
-"""Rank correlations with bootstrap intervals, all resamples at once."""
+"""Means over seeds, rank correlations, paired tests and their bootstrap intervals, all resamples at once."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import kendalltau, spearmanr
+from scipy.stats import bootstrap, kendalltau, spearmanr, wilcoxon
 
 Floats = NDArray[np.float64]
 RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and sample standard deviation over n values; std is NaN for n < 2, mean too for n = 0."""
+
+    mean: float
+    std: float
+    n: int
+
+    def times(self, factor: float) -> "Spread":
+        """The same in another unit, such as percent."""
+        return Spread(factor * self.mean, factor * self.std, self.n)
+
+
+NO_SPREAD = Spread(math.nan, math.nan, 0)
+
+
+def spread(values: Iterable[float]) -> Spread:
+    """Mean and sample standard deviation; a missing value makes both NaN."""
+    numbers = [float(value) for value in values]
+    return Spread(
+        fmean(numbers) if numbers else math.nan,
+        stdev(numbers) if len(numbers) > 1 and all(map(math.isfinite, numbers)) else math.nan,
+        len(numbers),
+    )
 
 
 @dataclass(frozen=True)
@@ -22,19 +49,19 @@ class Correlation:
 
 
 def correlations(x: Sequence[float], y: Sequence[float]) -> tuple[Correlation, Correlation]:
-    """Spearman's rho and Kendall's tau-b with 95 % percentile intervals from resampled configurations."""
+    """Spearman's rho and Kendall's tau-b with 95 % percentile intervals from resampled points (x, y)."""
     if len(x) < 3 or len(set(x)) == 1 or len(set(y)) == 1:
         return (Correlation(math.nan, math.nan, math.nan),) * 2
     weights = np.random.default_rng(0).multinomial(len(x), np.full(len(x), 1 / len(x)), RESAMPLES).astype(float)
     a, b = np.asarray(x), np.asarray(y)
     rho, tau = weighted_spearman(a, b, weights), weighted_kendall(a, b, weights)
     return (
-        Correlation(float(spearmanr(x, y).statistic), *_interval(rho)),
-        Correlation(float(kendalltau(x, y).statistic), *_interval(tau)),
+        Correlation(float(spearmanr(x, y).statistic), *_percentiles(rho)),
+        Correlation(float(kendalltau(x, y).statistic), *_percentiles(tau)),
     )
 
 
-def _interval(resampled: Floats) -> tuple[float, float]:
+def _percentiles(resampled: Floats) -> tuple[float, float]:
     low, high = np.nanpercentile(resampled, (2.5, 97.5))
     return float(low), float(high)
 
@@ -60,6 +87,39 @@ def weighted_kendall(x: Floats, y: Floats, weights: Floats) -> Floats:
 
 
 def _ratio(both: Floats, first: Floats, second: Floats) -> Floats:
-    """`both` over the geometric mean of the others; NaN where a resample holds one value alone."""
+    """`both` over the geometric mean of the others; NaN where all points of a resample are equal."""
     scale = np.sqrt(first * second)
     return np.divide(both, scale, out=np.full_like(both, np.nan), where=scale > 0)
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """The mean of paired differences, its 95 % bootstrap interval, and whether they lie above zero."""
+
+    mean: float
+    low: float
+    high: float
+    p: float
+    """One-sided, of Wilcoxon's signed-rank test."""
+    n: int
+
+
+def paired_test(differences: Sequence[float]) -> PairedTest | None:
+    """Test whether paired differences lie above zero. None for fewer than two."""
+    values = np.asarray(differences, dtype=np.float64)
+    if len(values) < 2:
+        return None
+    resampled = bootstrap((values,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0))
+    interval = resampled.confidence_interval
+    p = float(wilcoxon(values, alternative="greater").pvalue) if values.any() else 1.0
+    return PairedTest(float(values.mean()), float(interval.low), float(interval.high), p, len(values))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """P-values corrected by Holm (1979); NaNs are no tests and stay."""
+    tested = sorted((value, index) for index, value in enumerate(p) if not math.isnan(value))
+    corrected, highest = list(p), 0.0
+    for rank, (value, index) in enumerate(tested):
+        highest = max(highest, min(1.0, (len(tested) - rank) * value))
+        corrected[index] = highest
+    return corrected

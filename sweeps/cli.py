@@ -113,7 +113,7 @@ def fetch(
 @app.command()
 def status(run: RunFolder) -> None:
     """Show what is finished, started, failed and left of a run, and the time to go."""
-    from sweeps.summary import status_lines
+    from analysis.status import status_lines
 
     print("\n".join(status_lines(_existing(run))))
 
@@ -124,15 +124,12 @@ def report(run: RunFolder, overrides: Overrides = None) -> None:
 
     With --set criterion=… the report is by another criterion, and the best configuration stays.
     """
-    from analysis.answer import write_answer
-    from analysis.claims import claims
-    from analysis.results import load_results, load_spec
+    from analysis.findings import Findings
+    from analysis.report import write_answer
 
-    spec, results = load_spec(_existing(run), overrides or ()), load_results(run)
-    page = write_answer(run, results, overrides or ()).report
-    for claim in claims(results, spec.criterion, spec.reference):
-        print(claim.line)
-    print(page)
+    findings = Findings.of(_existing(run), overrides or ())
+    page = write_answer(findings).report
+    print(*(claim.line for claim in findings.claims), page, sep="\n")
 
 
 @app.command()
@@ -146,10 +143,12 @@ def compare(
 ) -> None:
     """Say whether two runs agree, trial by trial; exit code 1 when they do not."""
     from analysis.compare import compare, describe
+    from analysis.findings import Findings
 
-    found = compare(_existing(first), _existing(second), tolerance, shared)
-    print("\n".join(describe(found)))
-    if not found.agree:
+    runs = _existing(first), _existing(second)
+    comparison = compare(Findings.of(runs[0]), Findings.of(runs[1]), tolerance, shared)
+    print("\n".join(describe(comparison)))
+    if not comparison.agree:
         raise typer.Exit(1)
 
 
@@ -161,9 +160,10 @@ def export(
     overrides: Overrides = None,
 ) -> None:
     """Copy the best configuration and its weights to a folder."""
-    from analysis.export import export_best
+    from analysis.export import export
+    from analysis.findings import Findings
 
-    paths = export_best(_existing(run), out, trial, overrides or ())
+    paths = export(Findings.of(_existing(run), overrides or ()), out, trial)
     print(paths.config, paths.weights, sep="\n")
 
 

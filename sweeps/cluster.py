@@ -16,7 +16,6 @@ from typing import Any
 import click
 import yaml
 
-from analysis.results import load_results
 from mixem.errors import ConfigError, MixemError
 from mixem.files import is_local, read_bytes, write_bytes
 from mixem.settings import read_yaml
@@ -117,10 +116,11 @@ class Cluster:
 def _copy(run: Path, out: Path) -> None:
     """From an object storage, which needs no cluster."""
     if (run / "spec.yaml").exists():
-        from analysis.answer import write_answer
+        from analysis.findings import Findings
+        from analysis.report import write_answer
 
         try:
-            write_answer(run, load_results(run))
+            write_answer(Findings.of(run))
         except (MixemError, OSError) as error:
             logger.warning("%s: %s (%s)", run, OLDER, error)
     for name in FETCHED:

@@ -73,8 +73,8 @@ def test_nothing_is_unpickled_but_cifars_published_batches() -> None:
     """Their reader refuses everything but arrays: tests/mixem/data/test_published.py."""
     sources = {path.relative_to(ROOT): path for room in ROOMS for path in modules(room)}
     unpickling = {str(name) for name, path in sources.items() if imported(path) & UNPICKLERS}
-    assert unpickling == {"mixem/data/published.py", "analysis/figures.py"}
-    figures = (ROOT / "analysis/figures.py").read_text(encoding="utf-8")
+    assert unpickling == {"mixem/data/published.py", "analysis/figures/pictures.py"}
+    figures = (ROOT / "analysis/figures/pictures.py").read_text(encoding="utf-8")
     assert "from joblib import Parallel, delayed\n" in figures  # a process of its own, no file
     assert figures.count("joblib") == 1
     texts = {str(name): path.read_text(encoding="utf-8") for name, path in sources.items()}

@@ -4,25 +4,33 @@ from pathlib import Path
 
 import pytest
 
-from tests.analysis.run_folder import RunBuilder
+from analysis.findings import Findings
+from tests.analysis.run_folder import Axes, RunBuilder
+
+QUARTET: Axes = {"loss.lambda2": [0.0, 0.1], "loss.lambda4": [0.0, 0.1], "seed": [0, 1]}
+"""Two values of lambda2 and of lambda4, two seeds: eight trials of four configurations."""
 
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> RunBuilder:
-    """The whole grid, finished; only to be read."""
+    """The whole grid of 27 trials, finished; only to be read."""
     return RunBuilder(tmp_path_factory.mktemp("runs") / "whole").finish_all()
+
+
+@pytest.fixture(scope="session")
+def whole_findings(whole: RunBuilder) -> Findings:
+    return whole.findings()
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunBuilder:
+    """The whole grid, nothing begun."""
     return RunBuilder(tmp_path / "run")
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> RunBuilder:
-    """Two values of lambda2 and of lambda4, two seeds: eight trials of four configurations."""
-    axes = {"loss.lambda2": [0.0, 0.1], "loss.lambda4": [0.0, 0.1], "seed": [0, 1]}
-    return RunBuilder(tmp_path / "small", axes=axes)
+    return RunBuilder(tmp_path / "small", axes=QUARTET)
 
 
 @pytest.fixture

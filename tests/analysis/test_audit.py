@@ -1,5 +1,6 @@
+"""The audit of the criteria."""
+
 import math
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -7,96 +8,149 @@ import pytest
 from scipy.stats import kendalltau, spearmanr
 from sklearn.metrics import adjusted_rand_score
 
-from analysis import load_results
-from analysis.audit import DESCRIPTIONS, LABEL_FREE, Audit, audit, seed_agreement, write_audit
-from mixem.config import LossWeights
+from analysis.audit import AUDITED, HIGHER_IS_BETTER, LABEL_FREE, Audit, seed_agreement, write_audit
+from analysis.wording import CRITERIA
 from tests.analysis.run_folder import RunBuilder
 
-REFERENCE = LossWeights()
+
+def audits(run: RunBuilder) -> dict[str, Audit]:
+    return {audit.criterion: audit for audit in run.findings().audits}
 
 
-def audits(run: RunBuilder, **more: Any) -> dict[str, Audit]:
-    return {a.criterion: a for a in audit(load_results(run.path), REFERENCE, **more)}
-
-
-def test_losses(run: RunBuilder) -> None:
+@pytest.fixture
+def rising(run: RunBuilder) -> dict[str, Audit]:
+    """The audits of a run whose accuracy rises as the contrastive loss falls."""
     for i, trial in enumerate(run.configs):
         run.finish(trial, acc=0.4 + 0.01 * i, validation={"contrastive": 5 - 0.01 * i, "pull": 0.02 * i})
-    found = audits(run)
-    assert list(found) == ["reference", "own", "contrastive"]
-    best = found["contrastive"]
+    return audits(run)
+
+
+def test_without_label_free_criteria_the_losses_are_audited(rising: dict[str, Audit]) -> None:
+    assert list(rising) == ["reference", "own", "contrastive"]
+
+
+def test_a_perfect_criterion_has_no_regret_and_correlations_of_one(rising: dict[str, Audit]) -> None:
+    best = rising["contrastive"]
     assert (best.spearman.value, best.kendall.value) == pytest.approx((1, 1))
     assert best.regret == 0
     assert best.accuracy.mean == best.best == best.scores[best.picked] == pytest.approx(0.66)
-    own = found["own"]
+
+
+def test_correlations_are_those_of_scipy_signed_for_a_lower_loss(rising: dict[str, Audit]) -> None:
+    own = rising["own"]
+    assert (own.n, own.seeds) == (27, 1)
     assert own.regret == pytest.approx(own.best - own.accuracy.mean)
-    assert own.n == 27
     assert own.spearman.value == pytest.approx(-spearmanr(own.values, own.scores).statistic)
     assert own.kendall.value == pytest.approx(-kendalltau(own.values, own.scores).statistic)
 
 
-def test_label_free_criteria_pick_in_their_own_direction(run: RunBuilder) -> None:
-    accuracy = {}
-    for i, (trial, config) in enumerate(run.configs.items()):
-        accuracy[trial] = 0.4 + 0.01 * ((5 * i) % 27)
+@pytest.fixture
+def label_free(run: RunBuilder) -> tuple[dict[str, float], dict[str, Audit]]:
+    """Accuracies by trial, and the audits of a run whose label-free criteria rise from trial to trial."""
+    accuracy = {trial: 0.4 + 0.01 * ((5 * i) % 27) for i, trial in enumerate(run.configs)}
+    for i, trial in enumerate(run.configs):
         run.finish(trial, acc=accuracy[trial], label_free=dict.fromkeys(LABEL_FREE, 0.01 * i))
-        last = config
-    found = audits(run)
-    assert set(found) == set(DESCRIPTIONS) - {"seeds"}
-    first, *_, last_trial = run.configs
-    for name in LABEL_FREE:
-        lower = name == "davies_bouldin"
-        assert found[name].accuracy.mean == pytest.approx(accuracy[first if lower else last_trial])
-        assert found[name].values[found[name].picked] == pytest.approx(0 if lower else 0.26)
-    assert found["silhouette"].settings["loss.lambda4"] == last.loss.lambda4
-    assert found["silhouette"].spearman.value == pytest.approx(-found["davies_bouldin"].spearman.value)
+    return accuracy, audits(run)
 
 
-def test_a_criterion_that_a_record_lacks_leaves_its_configuration_out(run: RunBuilder) -> None:
+def test_recorded_criteria_are_audited(label_free: tuple[dict[str, float], dict[str, Audit]]) -> None:
+    assert set(label_free[1]) == set(AUDITED) - {"seeds"}
+
+
+def test_every_audited_criterion_is_described() -> None:
+    assert set(AUDITED) == set(CRITERIA)
+    assert set(AUDITED) > HIGHER_IS_BETTER
+
+
+@pytest.mark.parametrize("name", LABEL_FREE)
+def test_a_criterion_picks_in_its_own_direction(
+    label_free: tuple[dict[str, float], dict[str, Audit]], name: str
+) -> None:
+    accuracy, judged = label_free
+    first, *_, last = accuracy
+    lower = name == "davies_bouldin"
+    assert judged[name].accuracy.mean == pytest.approx(accuracy[first if lower else last])
+    assert judged[name].values[judged[name].picked] == pytest.approx(0 if lower else 0.26)
+    assert judged[name].spearman.value == pytest.approx((-1 if lower else 1) * judged["silhouette"].spearman.value)
+
+
+def test_the_settings_of_a_pick_are_kept(
+    run: RunBuilder, label_free: tuple[dict[str, float], dict[str, Audit]]
+) -> None:
+    *_, last = run.configs.values()
+    assert label_free[1]["silhouette"].settings["loss.lambda4"] == last.loss.lambda4
+
+
+def test_configurations_that_lack_a_criterion_are_left_out_of_it(run: RunBuilder) -> None:
     for i, trial in enumerate(run.configs):
         run.finish(trial, acc=0.5, label_free={"silhouette": 0.1} if i < 5 else {})
     assert audits(run)["silhouette"].n == 5
     assert audits(run)["own"].n == 27
 
 
-def test_few_points_and_none(small: RunBuilder) -> None:
+def test_one_configuration_has_no_correlation(small: RunBuilder) -> None:
     for trial in list(small.configs)[:2]:
         small.finish(trial)
-    assert all(math.isnan(a.spearman.value) for a in audits(small).values())
+    judged = audits(small)
+    assert judged
+    assert all(math.isnan(audit.spearman.value) for audit in judged.values())
+
+
+def test_equal_accuracies_have_no_correlation(small: RunBuilder) -> None:
     for trial in small.configs:
         small.finish(trial, acc=0.5)
-    assert all(math.isnan(a.kendall.value) for a in audits(small).values())
-    for trial in small.configs:
-        small.finish(trial, acc=None)
-    assert audits(small) == {}
+    assert all(math.isnan(audit.kendall.value) for audit in audits(small).values())
 
 
-def test_agreement_between_seeds(small: RunBuilder) -> None:
+def test_without_labels_nothing_is_audited(small: RunBuilder) -> None:
+    assert audits(small.finish_all(labels=False)) == {}
+
+
+@pytest.fixture
+def clusters(small: RunBuilder) -> dict[str, np.ndarray]:
+    """Random clusters of every trial of a finished run, by hash; those of some trials are equal."""
     small.finish_all()
-    results = load_results(small.path)
-    assert seed_agreement(small.path, results).isna().all()
-    clusters = {}
+    drawn = {}
     for i, trial in enumerate(small.configs):
-        folder = small.embed(trial)
-        clusters[trial] = np.random.default_rng(i // 3).permutation(60) % 4
-        np.savez(folder / "embedding.npz", clusters=clusters[trial])
-    agreement = seed_agreement(small.path, results)
-    for trials in results.groupby("configuration")["trial"]:
-        first, second = trials[1]
+        drawn[trial] = np.random.default_rng(i // 3).permutation(60) % 4
+        np.savez(small.folder(trial).embedding_file, clusters=drawn[trial])
+    return drawn
+
+
+def test_seeds_agree_by_their_adjusted_rand_index(small: RunBuilder, clusters: dict[str, np.ndarray]) -> None:
+    findings = small.findings()
+    agreement = seed_agreement(small.run, findings.results)
+    for configuration in findings.configurations:
+        first, second = configuration.trials
         expected = adjusted_rand_score(clusters[first], clusters[second])
-        assert agreement[results["trial"].isin((first, second))].tolist() == pytest.approx([expected] * 2)
-    found = audits(small, agreement=agreement)["seeds"]
-    assert max(found.values) == found.values[found.picked]
-    (small.path / "trials" / next(iter(small.configs)) / "embedding.npz").write_bytes(b"PK damaged")
-    assert seed_agreement(small.path, results).isna().sum() == 2
+        assert list(agreement[[first, second]]) == pytest.approx([expected] * 2)
 
 
-def test_the_table(small: RunBuilder) -> None:
-    found = list(audits(small.finish_all()).values())
-    table = pd.read_csv(write_audit(small.path, found, "train (inductive)")).set_index("criterion")
+def test_the_agreement_of_seeds_is_audited(small: RunBuilder, clusters: dict[str, np.ndarray]) -> None:
+    assert len(clusters) == 8
+    seeds = audits(small)["seeds"]
+    assert max(seeds.values) == seeds.values[seeds.picked]
+
+
+def test_a_damaged_embedding_leaves_its_seeds_without_agreement(
+    small: RunBuilder, clusters: dict[str, np.ndarray]
+) -> None:
+    small.folder(next(iter(clusters))).embedding_file.write_bytes(b"PK damaged")
+    assert seed_agreement(small.run, small.findings().results).isna().sum() == 2
+
+
+def test_without_embeddings_seeds_have_no_agreement(small: RunBuilder) -> None:
+    assert seed_agreement(small.run, small.finish_all().findings().results).isna().all()
+
+
+def test_the_table_has_a_row_for_each_criterion(small: RunBuilder) -> None:
+    judged = small.finish_all().findings().audits
+    path = write_audit(small.run, judged, "train (inductive)")
+    table = pd.read_csv(path).set_index("criterion")
+    assert path == small.run.audit_file
     assert list(table.index) == ["reference", "own", "contrastive"]
-    assert table.at["own", "acc"] == pytest.approx(found[1].accuracy.mean)
-    assert table.at["own", "spearman_low"] == pytest.approx(found[1].spearman.low)
-    assert table.at["own", "loss.lambda2"] == found[1].settings["loss.lambda2"]
+    assert table.at["own", "acc"] == pytest.approx(judged[1].accuracy.mean)
+    assert table.at["own", "spearman_low"] == pytest.approx(judged[1].spearman.low)
+    assert table.at["own", "loss.lambda2"] == judged[1].settings["loss.lambda2"]
     assert (table["seeds"] == 2).all()
     assert set(table["trained_on"]) == {"train (inductive)"}

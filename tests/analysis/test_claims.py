@@ -1,5 +1,6 @@
+"""The paper's claims, tested on a grid."""
+
 import itertools
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,21 +10,21 @@ import pytest
 from scipy.stats import wilcoxon
 
 from analysis import load_results
-from analysis.claims import Claim, claims, holm
-from mixem.config import LossConfig, LossWeights
-from tests.analysis.run_folder import GRID, RunBuilder
+from analysis.claims import Claim
+from mixem.config import LossConfig
+from tests.analysis.run_folder import GRID, Axes, RunBuilder
 
-SEEDS = GRID | {"seed": [0, 1, 2]}
+SEEDS: Axes = {**GRID, "seed": [0, 1, 2]}
 
 
 def claims_of(
-    path: Path, accuracy: Callable[[LossConfig], float], axes: dict[str, list[float]] = SEEDS, noise: float = 0.01
-) -> list[Claim]:
+    path: Path, accuracy: Callable[[LossConfig], float], axes: Axes = SEEDS, noise: float = 0.01
+) -> tuple[Claim, ...]:
     run, random = RunBuilder(path / "run", axes=axes), np.random.default_rng(0)
     for trial, config in run.configs.items():
         acc = 0.5 + accuracy(config.loss) + noise * random.uniform(-1, 1)
         run.finish(trial, acc=acc, validation={"contrastive": 5 - acc, "pull": 0.0, "instance": 0.0, "push": 0.0})
-    return claims(load_results(run.path), "reference", LossWeights())
+    return run.findings().claims
 
 
 def test_what_the_grid_shows_clearly_holds(tmp_path: Path) -> None:
@@ -32,8 +33,8 @@ def test_what_the_grid_shows_clearly_holds(tmp_path: Path) -> None:
     assert (off.n, off.seeds) == (27, 3)
     assert off.effect == pytest.approx(5, abs=0.5)
     assert off.low < off.effect < off.high
-    assert (pull.n, pull.effect) == (9, pytest.approx(9, abs=0.8))
-    assert (reference.n, reference.effect) == (27, pytest.approx(1))
+    assert (pull.n, pull.effect) == pytest.approx((9, 9), abs=0.8)
+    assert (reference.n, reference.seeds, reference.effect) == pytest.approx((27, 3, 1))
 
 
 def test_what_the_grid_refutes_does_not_hold(tmp_path: Path) -> None:
@@ -49,11 +50,14 @@ def test_off_has_to_beat_every_other_value(tmp_path: Path) -> None:
     assert off.verdict == "does not hold"
 
 
-def test_noise_and_a_single_seed_decide_nothing(tmp_path: Path) -> None:
+def test_noise_decides_nothing(tmp_path: Path) -> None:
     assert {c.verdict for c in claims_of(tmp_path, lambda loss: 0.0, noise=0.2)[:2]} == {"not enough data"}
-    one = claims_of(tmp_path / "one", lambda loss: -loss.lambda4, GRID)
-    assert {claim.verdict for claim in one} == {"not enough data"}
-    assert one[0].p < 0.05
+
+
+def test_a_single_seed_decides_nothing(tmp_path: Path) -> None:
+    claims = claims_of(tmp_path, lambda loss: -loss.lambda4, GRID)
+    assert {claim.verdict for claim in claims} == {"not enough data"}
+    assert claims[0].p < 0.05
 
 
 def test_pairs_share_everything_else(tmp_path: Path) -> None:
@@ -76,7 +80,7 @@ def test_pairs_share_everything_else(tmp_path: Path) -> None:
         {"seed": [0]},
     ],
 )
-def test_grids_that_cannot_tell(tmp_path: Path, axes: dict[str, list[float]]) -> None:
+def test_a_grid_without_the_values_cannot_tell(tmp_path: Path, axes: Axes) -> None:
     off, pull, *_ = claims_of(tmp_path, lambda loss: 0.0, axes)
     assert off.verdict == pull.verdict == "not enough data"
     assert off.n == pull.n == 0
@@ -89,7 +93,7 @@ def test_equal_accuracies_are_no_effect(tmp_path: Path) -> None:
 
 
 def test_p_is_wilcoxons_corrected_by_holm(tmp_path: Path) -> None:
-    _, pull, *rest = found = claims_of(tmp_path, lambda loss: 0.2 * loss.lambda4, noise=0.03)
+    _, pull, *rest = claims = claims_of(tmp_path, lambda loss: 0.2 * loss.lambda4, noise=0.03)
     table = load_results(tmp_path / "run").assign(acc=lambda t: 100 * t["scores.mixem.acc"])
     ranges = [
         np.ptp(group.groupby("loss.lambda4")["acc"].mean()) - np.ptp(group.groupby("loss.lambda3")["acc"].mean())
@@ -98,23 +102,32 @@ def test_p_is_wilcoxons_corrected_by_holm(tmp_path: Path) -> None:
     p = wilcoxon(ranges, alternative="greater").pvalue
     assert pull.effect == pytest.approx(np.mean(ranges))
     smaller = sum(claim.p < pull.p for claim in rest)
-    assert pull.p == pytest.approx((len(found) - smaller) * p)
+    assert pull.p == pytest.approx((len(claims) - smaller) * p)
     assert f"p = {pull.p:.2g}" in pull.line
 
 
-def test_holm() -> None:
-    assert holm([0.01, 0.04, 0.03, math.nan])[:3] == pytest.approx([0.03, 0.06, 0.06])
-    assert math.isnan(holm([0.01, math.nan])[1])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
+CLEAR = Claim("a", "b", "c", effect=3, low=2, high=4, p=0.001, n=9, seeds=3)
 
 
-def test_verdicts_need_pairs_and_seeds() -> None:
-    claim = Claim("a", "b", "c", effect=3, low=2, high=4, p=0.001, n=9, seeds=3)
-    assert claim.verdict == "holds"
-    assert replace(claim, n=5).verdict == replace(claim, seeds=1).verdict == "not enough data"
-    assert replace(claim, p=0.2).verdict == "not enough data"
-    assert replace(claim, p=0.2, high=0.4).verdict == "does not hold"
+@pytest.mark.parametrize(
+    ("claim", "verdict"),
+    [
+        (CLEAR, "holds"),
+        (replace(CLEAR, n=5), "not enough data"),
+        (replace(CLEAR, seeds=1), "not enough data"),
+        (replace(CLEAR, p=0.2), "not enough data"),
+        (replace(CLEAR, p=0.2, high=0.4), "does not hold"),
+    ],
+)
+def test_verdicts_need_pairs_and_seeds(claim: Claim, verdict: str) -> None:
+    assert claim.verdict == verdict
 
 
-def test_without_labels_there_are_none(small: RunBuilder) -> None:
-    assert claims(load_results(small.finish_all(labels=False).path), "reference", LossWeights()) == []
+def test_without_labels_there_are_no_claims(small: RunBuilder) -> None:
+    assert small.finish_all(labels=False).findings().claims == ()
+
+
+def test_a_criterion_in_use_is_claimed_beside_the_own_loss(small: RunBuilder) -> None:
+    small.finish_all()
+    assert len(small.findings().claims) == 4
+    assert len(small.findings("criterion=own").claims) == 3

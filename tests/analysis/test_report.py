@@ -1,108 +1,91 @@
-import json
+"""The report: files beside the page, and what the page says."""
+
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from analysis.report import formula, number, percent, write_report
-from analysis.selection import Spread
-from mixem.config import LossWeights
-from mixem.errors import ConfigError
-from tests.analysis.run_folder import RunBuilder
+from analysis.report import write_answer, write_report
+from mixem.settings import load_config
+from tests.analysis.page_reader import Page
+from tests.analysis.run_folder import Axes, RunBuilder, change_record
 
-VOID = {"meta", "br", "link", "img", "input", "hr"}
-
-
-class Page(HTMLParser):
-    """Reads a page; notes tags, ids, addresses and the text outside style and pictures."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.addresses: list[str] = []
-        self.ids: list[str] = []
-        self.words: list[str] = []
-        self.feed(html)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.addresses += [v or "" for k, v in attrs if k.split(":")[-1] in ("src", "href", "srcset", "action")]
-        self.ids += [v or "" for k, v in attrs if k == "id"]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        self.handle_endtag(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open and "svg" not in self.open:
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
+DRAWINGS = {"accuracy", "criterion", "marginals", "interactions", "audit"}
+TEMPLATES = Path(__file__).parents[2] / "analysis" / "templates"
 
 
-def read(run: RunBuilder) -> Page:
-    return Page(write_report(run.path).read_text(encoding="utf-8"))
+def read(run: RunBuilder, *overrides: str) -> Page:
+    return Page(write_report(run.findings(*overrides)).read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
 def page(whole: RunBuilder) -> Page:
+    """The page of a finished run without embeddings."""
     return read(whole)
 
 
-def test_a_finished_run(whole: RunBuilder, page: Page) -> None:
-    for name in ("accuracy", "criterion", "marginals", "interactions", "audit"):
+def test_drawings_are_written_beside_the_page(whole: RunBuilder, page: Page) -> None:
+    for name in DRAWINGS:
         for kind in ("png", "svg", "pdf"):
-            assert (whole.path / "report" / f"{name}.{kind}").stat().st_size > 1000
-    assert (whole.path / "results.csv").exists()
-    assert (whole.path / "results.parquet").exists()
-    assert (whole.path / "audit.csv").exists()
+            assert (whole.run.report_folder / f"{name}.{kind}").stat().st_size > 1000
     assert page.tags.count("svg") == 5
-    assert page.text.count("not enough data") == 5, "four claims, and what it means"
-    assert "embedding cannot be read" in page.text
+
+
+def test_tables_are_written_into_the_run_folder(whole: RunBuilder, page: Page) -> None:
+    assert all(table.exists() for table in (*whole.run.table_files, whole.run.audit_file))
+    assert "results.csv , results.parquet and audit.csv" in page.text
+
+
+def test_a_finished_run_is_said_to_be_one(page: Page) -> None:
     assert "Unfinished" not in page.text
     assert "27 configurations" in page.text
     assert "27 finished, 0 failed, 0 pending, of 27" in page.text
+    assert "Our grid" in page.text
+
+
+def test_the_page_says_how_the_choice_was_made(page: Page) -> None:
     assert "contrastive + 1 · component entropy + 0.1 · instance + 0.05 · push + 0.1 · pull" in page.text
     assert "they enter only here" in page.text
+
+
+def test_every_score_says_what_it_was_trained_on(page: Page) -> None:
     assert page.text.lower().count("trained on train (inductive)") == 5, "tables and the picture"
     assert "test: 10,000 images, used for scores only" in page.text
-    assert "Our grid" in page.text
+
+
+def test_the_page_shows_every_claim_with_its_verdict(page: Page) -> None:
+    assert page.text.count("not enough data") == 5, "four claims, and what it means"
+
+
+def test_the_page_lists_every_trial(whole: RunBuilder, page: Page) -> None:
     assert all(trial in page.text for trial in whole.configs)
 
 
+def test_without_an_embedding_components_are_not_shown(page: Page) -> None:
+    assert "embedding cannot be read" in page.text
+
+
 def test_the_page_fetches_nothing(whole: RunBuilder, page: Page) -> None:
-    html = (whole.path / "report" / "index.html").read_text()
+    html = whole.run.page.read_text()
     for address in page.addresses:
-        assert address.startswith(("#", "data:")) or (whole.path / "report" / address).exists(), address
+        assert address.startswith(("#", "data:")) or (whole.run.report_folder / address).exists(), address
     assert not re.search(r"@import|url\((?!#)", html)
-    assert "script" not in page.tags
-    assert "link" not in page.tags
+    assert not {"script", "link"} & set(page.tags)
     assert {m.split('"')[0] for m in re.findall(r"https?://([^/\s]+)", html)} <= {"www.w3.org"}
 
 
 def test_ids_of_the_pictures_do_not_meet(page: Page) -> None:
     assert len(page.ids) == len(set(page.ids))
-    assert {i.partition("-")[0] for i in page.ids} == {"accuracy", "criterion", "marginals", "interactions", "audit"}
+    assert page.drawings == DRAWINGS
     assert all(a[1:] in page.ids for a in page.addresses if a.startswith("#"))
 
 
 def test_text_from_outside_is_escaped(one_seed: RunBuilder) -> None:
     evil = "<script>alert(1)</script>"
-    one_seed.finish_all()
-    first, second, *_ = one_seed.configs
+    first, second, *_ = one_seed.finish_all().configs
     one_seed.finish(first, warnings=(evil,), provenance={"hardware": evil, "data": [evil]})
-    (one_seed.path / "trials" / second / "result.json").unlink()
+    one_seed.folder(second).result_file.unlink()
     one_seed.fail(second, f"{evil} $x$ \u202e")
     one_seed.spec(name=f"{evil} \"' $\\alpha$", dataset=evil)
     page = read(one_seed)
@@ -120,12 +103,15 @@ def test_the_difference_is_stated_as_it_is(small: RunBuilder, acc: float, words:
     assert "paired by seed" in page.text
 
 
-def test_without_baseline(one_seed: RunBuilder) -> None:
-    one_seed.finish_all()
-    (record,) = one_seed.path.glob("base/*/result.json")
-    record.unlink()
+def test_without_a_baseline_the_gain_is_unknown(one_seed: RunBuilder) -> None:
+    (base,) = one_seed.finish_all().run.bases()
+    base.result_file.unlink()
     assert "gain over it is unknown" in read(one_seed).text
-    record.write_text("{")
+
+
+def test_a_damaged_baseline_is_named(one_seed: RunBuilder) -> None:
+    (base,) = one_seed.finish_all().run.bases()
+    base.result_file.write_text("{")
     assert "Baselines missing." in read(one_seed).text
 
 
@@ -139,48 +125,66 @@ def test_an_unfinished_run_is_marked(small: RunBuilder) -> None:
     assert "push became NaN (epoch 7)" in page.text
 
 
-@pytest.mark.parametrize("started", [False, True])
-def test_a_run_without_a_finished_trial(run: RunBuilder, started: bool) -> None:
-    if started:
-        for trial in run.configs:
-            run.fail(trial)
+def test_started_trials_are_counted_apart_from_pending_ones(small: RunBuilder) -> None:
+    started, pending = list(small.configs)[:2]
+    small.finish_all(skip=(started, pending))
+    small.start(started, epochs=1)
+    page = read(small)
+    assert "6 finished, 0 failed, 1 started, 1 pending, of 8" in page.text
+    assert "Unfinished: 6 of 8 trials." in page.text
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_a_run_without_a_finished_trial_has_no_result(run: RunBuilder, failed: bool) -> None:
+    for trial in run.configs if failed else ():
+        run.fail(trial)
     page = read(run)
-    assert "There is no result to show." in page.text
-    assert ("Unfinished" in page.text) != started
+    assert "There is no result to show. No configuration has all its trials finished" in page.text
+    assert ("Unfinished" in page.text) != failed
     assert "svg" not in page.tags
     assert "λ3 (push) in {0, 0.05, 0.1}" in page.text
 
 
-def test_unlabelled_data(one_seed: RunBuilder) -> None:
-    page = read(one_seed.finish_all())
+def test_unlabelled_data_has_no_accuracy(one_seed: RunBuilder) -> None:
+    read(one_seed.finish_all())
     page = read(one_seed.finish_all(labels=False))
     assert "no labels" in page.text
     assert page.tags.count("svg") == 1
-    assert not (one_seed.path / "report" / "accuracy.png").exists()
+    assert not (one_seed.run.report_folder / "accuracy.png").exists()
     assert not re.search(r"\bnan\b", page.text)
     assert "Was the criterion right?" not in page.text
 
 
-def test_what_the_components_hold(one_seed: RunBuilder) -> None:
-    one_seed.finish_all()
-    for trial in one_seed.configs:
+PHOTOGRAPHS = {"gallery.png", "class-0.png", "class-1.png", "class-2.png"}
+
+
+@pytest.fixture
+def embedded(one_seed: RunBuilder) -> RunBuilder:
+    """A finished run whose trials kept their embeddings."""
+    for trial in one_seed.finish_all().configs:
         one_seed.embed(trial)
-    page, folder = read(one_seed), one_seed.path / "report"
-    photographs = {"gallery.png", "class-0.png", "class-1.png", "class-2.png"}
-    assert photographs < set(page.addresses)
-    assert {"confusion", "projection"} < {i.partition("-")[0] for i in page.ids}
-    assert all((folder / name).with_suffix(kind).exists() for name in photographs for kind in (".svg", ".pdf"))
-    for trial in one_seed.configs:
-        (one_seed.path / "trials" / trial / "examples.npz").unlink()
-    page = read(one_seed)
+    return one_seed
+
+
+def test_the_page_shows_what_the_components_hold(embedded: RunBuilder) -> None:
+    page, folder = read(embedded), embedded.run.report_folder
+    assert set(page.addresses) > PHOTOGRAPHS
+    assert page.drawings > {"confusion", "projection"}
+    assert all((folder / name).with_suffix(kind).exists() for name in PHOTOGRAPHS for kind in (".svg", ".pdf"))
+
+
+def test_pictures_of_an_earlier_report_are_removed(embedded: RunBuilder) -> None:
+    read(embedded)
+    for trial in embedded.configs:
+        embedded.folder(trial).examples_file.unlink()
+    page = read(embedded)
     assert "kept no example images" in page.text
-    assert not photographs & {path.name for path in folder.iterdir()}
+    assert not PHOTOGRAPHS & {path.name for path in embedded.run.report_folder.iterdir()}
     assert "confusion.png" in page.addresses
 
 
-def test_components_of_unlabelled_data(one_seed: RunBuilder) -> None:
-    one_seed.finish_all(labels=False)
-    for trial in one_seed.configs:
+def test_components_of_unlabelled_data_have_no_classes(one_seed: RunBuilder) -> None:
+    for trial in one_seed.finish_all(labels=False).configs:
         one_seed.embed(trial, labels=False)
     page = read(one_seed)
     assert {"gallery.png", "projection.png"} < set(page.addresses)
@@ -188,12 +192,11 @@ def test_components_of_unlabelled_data(one_seed: RunBuilder) -> None:
     assert not any(address.startswith("class-") for address in page.addresses)
 
 
-def test_baselines_that_stand_beside(one_seed: RunBuilder) -> None:
-    one_seed.finish_all()
+def test_measured_baselines_stand_beside_the_scores(one_seed: RunBuilder) -> None:
+    (base,) = one_seed.finish_all().run.bases()
     assert "Uses labels" not in read(one_seed).text
-    (record,) = one_seed.path.glob("base/*/result.json")
-    more = {"restarts": {"acc": [0.6, 0.7], "nmi": [0.5, 0.5], "ari": [0.4, 0.4]}, "supervised": {"linear": 0.91}}
-    record.write_text(json.dumps(json.loads(record.read_text()) | more))
+    change_record(base.result_file, "restarts", {"acc": [0.6, 0.7], "nmi": [0.5, 0.5], "ari": [0.4, 0.4]})
+    change_record(base.result_file, "supervised", {"linear": 0.91})
     page = read(one_seed)
     assert "mean over single random starts 65.0 50.0 40.0" in page.text
     assert "best of 2 random starts" in page.text
@@ -204,12 +207,13 @@ def test_baselines_that_stand_beside(one_seed: RunBuilder) -> None:
 
 def test_collapse_is_said_at_the_top(one_seed: RunBuilder) -> None:
     run = one_seed.finish_all()
-    picked = run.trial(lambda2=0.1)
     few: dict[str, Any] = {"acc": 0.3, "nmi": 0.2, "ari": 0.1, "clusters_used": 4, "size_entropy": 1.0}
     warning = "mixem: only 4 of 10 clusters are used"
+    picked = run.trial(lambda2=0.1)
     run.finish(picked, validation={"contrastive": 1.0}, warnings=(warning,), scores={"mixem": few})
     page = read(run)
     assert page.text.index(warning) < page.text.index("What was swept")
+    assert "1 of 2 finished trials carry a warning" in page.text
 
 
 def test_transductive_training_is_named(tmp_path: Path) -> None:
@@ -219,29 +223,69 @@ def test_transductive_training_is_named(tmp_path: Path) -> None:
 
 
 def test_incomparable_settings_are_named(tmp_path: Path) -> None:
-    axes = {"loss.temperature": [0.2, 0.5], "seed": [0]}
+    axes: Axes = {"loss.temperature": [0.2, 0.5], "seed": [0]}
     page = read(RunBuilder(tmp_path / "run", axes=axes).finish_all())
     assert "The sweep varies loss.temperature" in page.text
     assert "Other settings vary too" in page.text
 
 
 def test_damaged_records_are_listed(one_seed: RunBuilder) -> None:
-    one_seed.finish_all()
-    (one_seed.path / "trials" / next(iter(one_seed.configs)) / "result.json").write_text("{")
+    one_seed.folder(next(iter(one_seed.finish_all().configs))).result_file.write_text("{")
     page = read(one_seed)
     assert "1 with a damaged record" in page.text
-    assert "result.json: cannot be read" in page.text
+    assert "result.json: damaged record" in page.text
 
 
-def test_no_run_folder(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="not a run folder"):
-        write_report(tmp_path)
+@pytest.fixture
+def sampled(tmp_path: Path) -> RunBuilder:
+    """A sampled sweep, finished but for a stopped trial."""
+    axes: Axes = {"loss.lambda2": [0.01, 0.02, 0.4], "loss.instance": ["max", "entropy"], "seed": [0, 1]}
+    run = RunBuilder(tmp_path / "run", axes=axes)
+    run.spec(search="random", axes={**axes, "loss.lambda2": {"low": 0.001, "high": 1.0, "log": True}})
+    stopped = run.trial(lambda2=0.02)
+    run.finish_all(skip=(stopped,))
+    run.stop(stopped)
+    return run
 
 
-def test_formats() -> None:
-    assert percent(Spread(0.5, 0.0123, 3)) == "50.0\u00a0±\u00a01.2"
-    assert percent(0.5) == "50.0"
-    assert number(-0.5, 2) == "−0.50"
-    assert number(float("nan")) == "–"
-    assert "own weights" in formula("own", LossWeights())
-    assert "alone" in formula("contrastive", LossWeights())
+def test_the_report_of_a_sampled_sweep_says_so(sampled: RunBuilder) -> None:
+    page = read(sampled)
+    assert "0.001 to 1" in page.text
+    assert "Over the settings" in page.text
+    assert "Each point is a configuration" in page.text
+    assert "1 stopped early" in page.text
+    assert "stopped by asha at epoch 3" in page.text
+
+
+def test_points_that_are_still_to_be_proposed_leave_a_report_unfinished(sampled: RunBuilder) -> None:
+    assert "Unfinished" not in read(sampled).text
+    sampled.spec(search="optuna", samples=7)
+    assert "Unfinished" in read(sampled).text
+
+
+def test_an_answer_is_the_report_and_the_best_configuration(small: RunBuilder) -> None:
+    answer = write_answer(small.finish_all().findings())
+    assert answer.report == small.run.page
+    assert answer.best
+    assert load_config(answer.best.config).loss.lambda2 == 0.1
+
+
+def test_another_criterion_leaves_the_best_configuration(small: RunBuilder) -> None:
+    answer = write_answer(small.finish_all().findings("criterion=contrastive"))
+    assert answer.best is None
+    assert not small.run.best_files[0].exists()
+    assert "lowest contrastive validation loss" in Page(answer.report.read_text()).text
+
+
+def test_without_a_pick_an_answer_is_the_report(run: RunBuilder) -> None:
+    answer = write_answer(run.findings())
+    assert answer.best is None
+    assert answer.report.exists()
+
+
+@pytest.mark.parametrize("template", sorted(TEMPLATES.iterdir()), ids=lambda path: path.name)
+def test_templates_hold_no_logic_and_no_long_lines(template: Path) -> None:
+    text = template.read_text()
+    assert max(map(len, text.splitlines())) <= 160
+    assert not re.findall(r"\{%-? *(?:if|elif|else|set|filter)\b", text)
+    assert not re.findall(r"\{\{[^}]*(?:\||==|<|>|\+)[^}]*\}\}", text)

@@ -1,4 +1,7 @@
+"""Choosing a configuration without labels."""
+
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,69 +10,75 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analysis import load_results
+from analysis.findings import Findings
 from analysis.selection import (
     CRITERIA,
     Configuration,
-    Spread,
+    Selection,
+    accuracies,
     choose,
     configurations,
     criterion_values,
     not_comparable,
     select,
-    spread,
-    varying,
+    varying_settings,
 )
 from mixem.config import Criterion, LossWeights
 from mixem.errors import ConfigError, MixemError
-from tests.analysis.run_folder import RunBuilder
+from mixem.run import Status
+from tests.analysis.run_folder import TERMS, Axes, RunBuilder
 
 REFERENCE = LossWeights()
-TERMS = {"contrastive": 5.0, "component_entropy": -4.0, "instance": 0.5, "push": -0.9, "pull": 0.7}
 
 
 def candidate(key: str, values: tuple[float, ...], lambdas: tuple[float, float, float]) -> Configuration:
-    return Configuration(key, *lambdas, status="ok", trials=(f"t{key}",), values=values)
+    weights = {f"loss.lambda{i}": value for i, value in enumerate((1.0, *lambdas), start=1)}
+    return Configuration(key, weights, Status.FINISHED, (f"t{key}",), values)
 
 
-def test_the_three_criteria(run: RunBuilder) -> None:
-    trial = run.trial(lambda2=0.01, lambda3=0.1, lambda4=0.0)
-    run.finish(trial, validation=TERMS)
-    results = load_results(run.path)
-
-    def value(criterion: Criterion) -> float:
-        return float(criterion_values(results, criterion, REFERENCE)[results["trial"] == trial].iloc[0])
-
-    assert value("contrastive") == 5.0
-    assert value("own") == pytest.approx(5 - 4 + 0.01 * 0.5 - 0.1 * 0.9)
-    assert value("reference") == pytest.approx(5 - 4 + 0.1 * 0.5 - 0.05 * 0.9 + 0.1 * 0.7)
-    assert criterion_values(results, "own", REFERENCE).notna().sum() == 1
+def pick(results: pd.DataFrame, criterion: Criterion) -> Selection:
+    values = criterion_values(results, criterion, REFERENCE)
+    return select(configurations(results, values, varying_settings(results)), criterion, REFERENCE)
 
 
-def test_unknown_criterion(run: RunBuilder) -> None:
+@pytest.mark.parametrize(
+    ("criterion", "expected"),
+    [
+        ("contrastive", 5.0),
+        ("own", 5 - 4 + 0.01 * 0.5 - 0.1 * 0.9),
+        ("reference", 5 - 4 + 0.1 * 0.5 - 0.05 * 0.9 + 0.1 * 0.7),
+    ],
+)
+def test_a_criterion_weighs_the_validation_terms(run: RunBuilder, criterion: Criterion, expected: float) -> None:
+    run.finish(run.trial(lambda2=0.01, lambda3=0.1, lambda4=0.0), validation=TERMS)
+    values = criterion_values(run.findings().results, criterion, REFERENCE).dropna()
+    assert list(values) == [pytest.approx(expected)]
+
+
+def test_an_unknown_criterion_names_those_there_are(run: RunBuilder) -> None:
     with pytest.raises(ConfigError, match="one of own, contrastive, reference"):
-        criterion_values(load_results(run.path), "accuracy", REFERENCE)  # type: ignore[arg-type]
+        criterion_values(run.findings().results, "accuracy", REFERENCE)  # type: ignore[arg-type]
 
 
-def test_spread() -> None:
-    assert spread([1, 2, 3]) == Spread(2.0, 1.0, 3)
-    assert math.isnan(spread([1]).std)
-    assert math.isnan(spread([]).mean)
-    assert math.isnan(spread([1, math.nan]).mean)
-    assert math.isnan(spread([1, math.nan]).std)
-
-
-def test_mean_over_seeds_and_representative(small: RunBuilder) -> None:
+@pytest.fixture
+def crossed(small: RunBuilder) -> Selection:
+    """The pick of a run in which pull is better on average, and worse with seed 1."""
     for seed, low, high in ((0, 5.0, 4.0), (1, 3.0, 4.2)):
         for lambda2 in (0.0, 0.1):
             small.finish(small.trial(seed, lambda2=lambda2, lambda4=0.0), validation={"contrastive": low})
             small.finish(small.trial(seed, lambda2=lambda2, lambda4=0.1), validation={"contrastive": high})
-    picked = select(load_results(small.path), "contrastive", REFERENCE)
-    assert picked.settings == {"loss.lambda1": 1, "loss.lambda2": 0, "loss.lambda3": 0.05, "loss.lambda4": 0}
-    assert (picked.mean, picked.n) == (4.0, 2)
-    assert picked.std == pytest.approx(math.sqrt(2))
-    assert picked.trials == tuple(small.trial(seed, lambda2=0.0, lambda4=0.0) for seed in (0, 1))
-    assert picked.representative == picked.trials[1]
+    return pick(small.findings().results, "contrastive")
+
+
+def test_the_lowest_mean_over_the_seeds_is_picked(crossed: Selection) -> None:
+    assert crossed.settings == {"loss.lambda1": 1, "loss.lambda2": 0, "loss.lambda3": 0.05, "loss.lambda4": 0}
+    assert (crossed.mean, crossed.n) == (4.0, 2)
+    assert crossed.std == pytest.approx(math.sqrt(2))
+
+
+def test_the_seed_with_the_lowest_criterion_represents_the_pick(crossed: Selection, small: RunBuilder) -> None:
+    assert crossed.trials == tuple(small.trial(seed, lambda2=0.0, lambda4=0.0) for seed in (0, 1))
+    assert crossed.representative == crossed.trials[1]
 
 
 def test_ties_go_to_the_smaller_weights_then_the_smaller_hash() -> None:
@@ -83,82 +92,124 @@ def test_ties_go_to_the_smaller_weights_then_the_smaller_hash() -> None:
     assert choose([*tied, candidate("e", (1.0 - 1e-9,), (1.0, 1.0, 1.0))]).key == "e"
 
 
-def test_ties_in_a_whole_run(run: RunBuilder) -> None:
+def test_equal_trials_of_a_run_give_the_smallest_weights(run: RunBuilder) -> None:
     for trial in run.configs:
         run.finish(trial)
-    picked = select(load_results(run.path), "reference", REFERENCE)
+    picked = pick(run.findings().results, "reference")
     assert [picked.settings[f"loss.lambda{i}"] for i in (2, 3, 4)] == [0, 0, 0]
 
 
-@pytest.mark.parametrize("how", ["failed", "stopped", "pending", "absent", "damaged"])
-def test_a_configuration_is_eligible_only_when_all_its_trials_finished(small: RunBuilder, how: str) -> None:
-    small.finish_all()
-    results = load_results(small.path)
-    before = select(results, "reference", REFERENCE)
-    folder = small.path / "trials" / before.trials[1]
-    (folder / "result.json").unlink()
-    if how == "failed":
-        small.fail(before.trials[1])
-    if how == "stopped":
-        small.stop(before.trials[1])
-    if how == "damaged":
-        (folder / "config.yaml").write_text("}")
-    if how == "absent":
-        (folder / "config.yaml").unlink()
-    results = load_results(small.path)
-    after = select(results, "reference", REFERENCE)
-    assert after.configuration != before.configuration
-    found = {c.key: c.status for c in configurations(results, "reference", REFERENCE)}
-    expected = {"failed": "failed", "damaged": "failed", "stopped": "stopped"}
-    assert found[before.configuration] == expected.get(how, "pending")
+def undo(run: RunBuilder, trial: str) -> None:
+    run.folder(trial).result_file.unlink()
 
 
-def test_nothing_to_pick(run: RunBuilder) -> None:
+def damage(run: RunBuilder, trial: str) -> None:
+    run.folder(trial).config_file.write_text("}")
+
+
+def forget(run: RunBuilder, trial: str) -> None:
+    undo(run, trial)
+    run.folder(trial).config_file.unlink()
+
+
+def fail(run: RunBuilder, trial: str) -> None:
+    undo(run, trial)
+    run.fail(trial)
+
+
+def stop(run: RunBuilder, trial: str) -> None:
+    undo(run, trial)
+    run.stop(trial)
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        (fail, Status.FAILED),
+        (damage, Status.FAILED),
+        (stop, Status.STOPPED),
+        (undo, Status.PENDING),
+        (forget, Status.PENDING),
+    ],
+)
+def test_only_configurations_with_all_trials_finished_are_eligible(
+    small: RunBuilder, change: Callable[[RunBuilder, str], None], status: Status
+) -> None:
+    before = small.finish_all().findings().selection
+    assert before
+    change(small, before.trials[1])
+    findings = small.findings()
+    assert findings.selection
+    assert findings.selection.configuration != before.configuration
+    assert {c.key: c.status for c in findings.configurations}[before.configuration] == status
+
+
+def test_without_a_finished_configuration_none_is_picked(run: RunBuilder) -> None:
     run.fail(next(iter(run.configs)))
     with pytest.raises(MixemError, match="no configuration has all its trials finished") as error:
-        select(load_results(run.path), "reference", REFERENCE)
+        pick(run.findings().results, "reference")
     assert "\n" not in str(error.value)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    axes = {"loss.lambda2": [0.0, 0.1], "loss.lambda3": [0.0, 0.1], "loss.lambda4": [0.0, 0.1], "seed": [0, 1]}
+    axes: Axes = {"loss.lambda2": [0.0, 0.1], "loss.lambda3": [0.0, 0.1], "loss.lambda4": [0.0, 0.1], "seed": [0, 1]}
     path: Path = tmp_path_factory.mktemp("runs") / "run"
-    return load_results(RunBuilder(path, axes=axes).finish_all().path)
+    return RunBuilder(path, axes=axes).finish_all().findings().results
+
+
+def score_columns(table: pd.DataFrame) -> list[str]:
+    return [str(column) for column in table if str(column).startswith(("scores.", "baseline."))]
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1), acc=st.lists(st.floats(0, 1) | st.just(math.nan), min_size=16, max_size=16))
 def test_labels_are_not_used(finished: pd.DataFrame, seed: int, acc: list[float]) -> None:
     changed = finished.copy()
-    for column in [c for c in changed if c.startswith(("scores.", "baseline."))]:
+    for column in score_columns(changed):
         changed[column] = changed[column].sample(frac=1, random_state=seed).to_numpy()
     changed["scores.mixem.acc"] = acc
     for criterion in CRITERIA:
-        assert select(changed, criterion, REFERENCE) == select(finished, criterion, REFERENCE)
+        assert pick(changed, criterion) == pick(finished, criterion)
 
 
 def test_labels_can_be_absent_altogether(finished: pd.DataFrame) -> None:
-    without = finished.drop(columns=[c for c in finished if c.startswith(("scores.", "baseline."))])
+    without = finished.drop(columns=score_columns(finished))
     for criterion in CRITERIA:
-        assert select(without, criterion, REFERENCE) == select(finished, criterion, REFERENCE)
+        assert pick(without, criterion) == pick(finished, criterion)
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1))
 def test_the_order_of_rows_does_not_matter(finished: pd.DataFrame, seed: int) -> None:
-    shuffled = finished.sample(frac=1, random_state=seed)
-    assert select(shuffled, "reference", REFERENCE) == select(finished, "reference", REFERENCE)
+    assert pick(finished.sample(frac=1, random_state=seed), "reference") == pick(finished, "reference")
 
 
 def test_settings_that_change_the_measure_are_named(tmp_path: Path) -> None:
-    axes = {"loss.temperature": [0.2, 0.5], "train.learning_rate": [1e-3, 1e-4], "seed": [0]}
-    results = load_results(RunBuilder(tmp_path / "run", axes=axes).finish_all().path)
-    assert varying(results) == ["train.learning_rate", "loss.temperature"]
-    assert not_comparable(results) == ["loss.temperature"]
+    axes: Axes = {"loss.temperature": [0.2, 0.5], "train.learning_rate": [1e-3, 1e-4], "seed": [0]}
+    varying = RunBuilder(tmp_path / "run", axes=axes).finish_all().findings().varying
+    assert varying == ("train.learning_rate", "loss.temperature")
+    assert not_comparable(varying) == ["loss.temperature"]
 
 
-def test_configuration_holds_no_scores() -> None:
-    fields = set(Configuration.__dataclass_fields__)
-    assert fields == {"key", "lambda2", "lambda3", "lambda4", "status", "trials", "values"}
-    assert replace(candidate("a", (1.0, 3.0), (0, 0, 0)), key="b").criterion.mean == 2.0
+def test_accuracies_are_means_over_the_trials_of_a_configuration(small: RunBuilder) -> None:
+    results = small.finish_all().findings().results
+    spreads = accuracies(results)
+    assert len(spreads) == 4
+    for key, spread in spreads.items():
+        rows = results[results["configuration"] == key]
+        assert spread.mean == pytest.approx(rows["scores.mixem.acc"].mean())
+        assert spread.std == pytest.approx(rows["scores.mixem.acc"].std())
+        assert spread.n == 2
+
+
+def test_a_configuration_holds_no_scores(whole_findings: Findings) -> None:
+    assert set(Configuration.__dataclass_fields__) == {"key", "settings", "status", "trials", "values"}
+    for configuration in whole_findings.configurations:
+        assert set(configuration.settings) == {f"loss.lambda{i}" for i in (1, 2, 3, 4)}
+
+
+def test_a_configuration_takes_another_criterion() -> None:
+    configuration = replace(candidate("a", (1.0, 3.0), (0, 0, 0)), trials=("t0", "t1"))
+    assert configuration.criterion.mean == 2.0
+    assert configuration.by({"t0": 5.0, "t1": 6.0, "t2": 7.0}).values == (5.0, 6.0)

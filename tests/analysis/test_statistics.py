@@ -1,10 +1,39 @@
+"""Spreads, correlations with bootstrap intervals, paired tests, Holm's correction."""
+
 import math
 
 import numpy as np
 import pytest
-from scipy.stats import kendalltau, spearmanr
+from scipy.stats import kendalltau, spearmanr, wilcoxon
 
-from analysis.statistics import correlations, weighted_kendall, weighted_spearman
+from analysis.statistics import (
+    Spread,
+    correlations,
+    holm,
+    paired_test,
+    spread,
+    weighted_kendall,
+    weighted_spearman,
+)
+
+
+def test_a_spread_has_the_sample_standard_deviation() -> None:
+    assert spread([1, 2, 3]) == Spread(2.0, 1.0, 3)
+
+
+def test_a_spread_of_one_value_has_no_deviation() -> None:
+    assert spread([1]).mean == 1
+    assert math.isnan(spread([1]).std)
+
+
+def test_a_spread_of_nothing_or_of_a_missing_value_is_nan() -> None:
+    assert math.isnan(spread([]).mean)
+    assert math.isnan(spread([1, math.nan]).mean)
+    assert math.isnan(spread([1, math.nan]).std)
+
+
+def test_a_spread_changes_its_unit() -> None:
+    assert Spread(0.5, 0.25, 3).times(100) == Spread(50, 25, 3)
 
 
 @pytest.mark.parametrize("values", [1000, 5])
@@ -18,25 +47,65 @@ def test_weights_are_repeated_points(values: int) -> None:
     assert weighted_kendall(x, y, weights) == pytest.approx([kendalltau(a, b).statistic for a, b in repeated])
 
 
-def test_intervals_hold_the_value_and_narrow_with_the_number_of_points() -> None:
+def test_intervals_hold_the_correlation() -> None:
+    random = np.random.default_rng(1)
+    for n in (15, 150):
+        x = random.normal(size=n)
+        for correlation in correlations(list(x), list(x + random.normal(size=n))):
+            assert correlation.low < correlation.value < correlation.high
+
+
+def test_intervals_narrow_with_the_number_of_points() -> None:
     random = np.random.default_rng(1)
     widths = []
     for n in (15, 150):
         x = random.normal(size=n)
-        for found in correlations(list(x), list(x + random.normal(size=n))):
-            assert found.low < found.value < found.high
         rho, _ = correlations(list(x), list(x + random.normal(size=n)))
         widths.append(rho.high - rho.low)
     assert widths[1] < 0.6 * widths[0]
 
 
-def test_perfect_order() -> None:
+def test_a_perfect_order_has_correlations_of_one() -> None:
     rho, tau = correlations([1, 2, 3, 4], [10, 20, 30, 1000])
     assert (rho.value, tau.value, rho.high, tau.high) == pytest.approx((1, 1, 1, 1))
 
 
 @pytest.mark.parametrize(("x", "y"), [([1, 2], [1, 2]), ([1, 1, 1], [1, 2, 3]), ([1, 2, 3], [1, 1, 1])])
-def test_undefined(x: list[float], y: list[float]) -> None:
-    for found in correlations(x, y):
-        assert math.isnan(found.value)
-        assert math.isnan(found.low)
+def test_correlations_of_few_or_equal_points_are_undefined(x: list[float], y: list[float]) -> None:
+    for correlation in correlations(x, y):
+        assert math.isnan(correlation.value)
+        assert math.isnan(correlation.low)
+
+
+def test_a_paired_test_is_wilcoxons_with_an_interval_of_the_mean() -> None:
+    values = np.random.default_rng(0).normal(0.5, 1, 40)
+    test = paired_test(list(values))
+    assert test
+    assert (test.mean, test.n) == pytest.approx((values.mean(), 40))
+    assert test.p == wilcoxon(values, alternative="greater").pvalue
+    half = 1.96 * values.std(ddof=1) / 40**0.5
+    assert (test.low, test.high) == pytest.approx((test.mean - half, test.mean + half), abs=0.1)
+
+
+def test_equal_pairs_have_no_effect() -> None:
+    test = paired_test([0.0, 0.0, 0.0])
+    assert test
+    assert (test.mean, test.p) == (0, 1)
+
+
+def test_one_pair_is_no_test() -> None:
+    assert paired_test([1.0]) is None
+
+
+def test_holm_multiplies_by_the_tests_that_are_left() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+
+
+def test_holm_leaves_nan_and_counts_it_as_no_test() -> None:
+    corrected = holm([0.01, math.nan])
+    assert corrected[0] == 0.01
+    assert math.isnan(corrected[1])
+
+
+def test_holm_ends_at_one() -> None:
+    assert holm([0.9, 0.8]) == [1.0, 1.0]

@@ -1,0 +1,104 @@
+"""Captions of the page's tables and pictures: what they show, and on what conditions."""
+
+from typing import TYPE_CHECKING
+
+from analysis import wording
+from analysis.formats import percent, plural
+from mixem.records import RunSpec
+
+if TYPE_CHECKING:
+    from analysis.audit import Audit
+    from analysis.findings import Findings
+    from analysis.selection import Selection
+
+
+def scores_caption(findings: "Findings", pick: "Selection") -> str:
+    """What the table of the pick's scores shows."""
+    seeds = f"mean ± sample standard deviation over {pick.n} seeds" if pick.n > 1 else ""
+    return (
+        f"Scores of the pick on the test split, in percent; {seeds or 'one seed, so the spread is unknown'}. "
+        f"Trained on {findings.trained_on}. Labels score the result and do nothing else."
+    )
+
+
+def accuracy_caption(findings: "Findings", pick: "Selection", heatmaps: bool) -> str:
+    """What the picture of the accuracy shows."""
+    seeds = ", mean over the seeds (± standard deviation)" if pick.n > 1 else ""
+    text = f"Accuracy on the test split in percent, trained on {findings.trained_on}{seeds}."
+    if not heatmaps:
+        return text + " Each point is a configuration; it stands on every panel, over one of its settings."
+    text += " Our grid: the paper's figures 1 to 3 show this view, their axis values are not published."
+    if len(findings.shown_settings) > 3:
+        text += " Other settings vary too; a cell shows the configuration that the criterion ranks first among those"
+        text += " sharing it."
+    return text
+
+
+def criterion_caption(spec: RunSpec, heatmaps: bool) -> str:
+    """What the picture of the criterion shows."""
+    return (
+        f"The {spec.criterion} criterion by which the pick was made, on our {'grid' if heatmaps else 'points'}: "
+        f"{wording.formula(spec.criterion, spec.reference)}. Lower is better"
+        f"{', and bright in both pictures is better' if heatmaps else ''}."
+    )
+
+
+MARGINALS_CAPTION = (
+    "Accuracy of every finished trial (dots), and its mean ± standard deviation over all trials that share the "
+    "weight's value."
+)
+
+
+INTERACTIONS_CAPTION = "Mean accuracy over the trials that share both values."
+
+
+AUDIT_FIGURE_CAPTION = (
+    "Accuracy (mean over the seeds) of every configuration over each criterion, what the criterion prefers to the "
+    "right."
+)
+
+
+CONFUSION_CAPTION = "K-means started at the components, its clusters matched to the classes."
+
+
+PROJECTION_CAPTION = "Neighbourhoods mean something in a t-SNE, distances and sizes do not."
+
+
+GALLERY_CAPTION = "Images by dominant component (argmax), drawn at random."
+
+
+GALLERY_ALTERNATIVE = "Random test images of every mixture component"
+
+
+def class_alternative(name: str) -> str:
+    """What a class's picture shows."""
+    return f"{name}: its mixture components and their images"
+
+
+def claims_caption(findings: "Findings") -> str:
+    """How the claims are tested."""
+    return (
+        f"The paper's claims that a grid can check, on trials trained on {findings.trained_on}. The effect is positive "
+        "where it speaks for the claim; 95\u00a0% bootstrap interval; one-sided p-values (Wilcoxon's signed ranks on "
+        "pairs that share the seed and all other settings; for the correlations Spearman's test), corrected by Holm. A "
+        "claim holds with p < 0.05; it does not hold when its effect is surely opposite or negligible (below half a "
+        "point, ρ below 0.1); all else, and a single seed, is not enough data. Pairs of one seed share a base encoder, "
+        "so the p-values are optimistic."
+    )
+
+
+def audit_caption(findings: "Findings", first: "Audit") -> str:
+    """What the audit is over."""
+    return (
+        f"Over {plural(first.n, 'configuration')} with all trials finished; the best of them has "
+        f"{percent(first.best)}\u00a0% accuracy. Trained on {findings.trained_on}. Correlations with 95 % bootstrap "
+        "intervals over the configurations."
+    )
+
+
+def trials_caption(findings: "Findings") -> str:
+    """What the table of trials shows."""
+    return (
+        "Finished trials by rising criterion, then the others. Scores in percent, of K-means started at the mixture "
+        f"components, trained on {findings.trained_on}."
+    )

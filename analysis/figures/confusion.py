@@ -1,0 +1,62 @@
+"""The confusion matrix of classes and the clusters matched to them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from scipy.optimize import linear_sum_assignment
+from sklearn.metrics.cluster import contingency_matrix
+
+from analysis.embedding import Embedding, Numbers
+from analysis.figures.style import INK, ink_on, title
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Test images (classes, clusters), the clusters in the order that matches them to the classes."""
+
+    class_names: tuple[str, ...]
+    clusters: tuple[int, ...]
+    counts: Numbers
+    accuracy: float
+
+
+def confusion(trial: Embedding) -> Confusion | None:
+    """Classes against the clusters matched to them by Hungarian assignment; None without labels."""
+    if trial.labels is None:
+        return None
+    clusters = np.unique(trial.clusters)
+    counts = np.zeros((len(trial.class_names), len(clusters)), dtype=np.int64)
+    counts[np.unique(trial.labels)] = contingency_matrix(trial.labels, trial.clusters)
+    rows, columns = linear_sum_assignment(counts, maximize=True)
+    order = [*columns, *(column for column in range(len(clusters)) if column not in columns)]
+    return Confusion(
+        class_names=trial.class_names,
+        clusters=tuple(int(clusters[column]) for column in order),
+        counts=counts[:, order],
+        accuracy=float(counts[rows, columns].sum() / counts.sum()),
+    )
+
+
+def draw_confusion(data: Confusion) -> Figure:
+    """Classes down, matched clusters across; the share of a class's images in every cluster, in percent."""
+    rows, columns = data.counts.shape
+    sizes = data.counts.sum(axis=1, keepdims=True)
+    shares = 100 * data.counts / np.maximum(sizes, 1)
+    figure = Figure(figsize=(0.46 * columns + 2.6, 0.4 * rows + 1.5), layout="constrained", facecolor="none")
+    ax = figure.add_subplot()
+    colours = colormaps["viridis"]
+    ax.imshow(shares, cmap=colours, vmin=0, vmax=100, aspect="auto")
+    for (row, column), share in np.ndenumerate(shares):
+        if share >= 0.5:
+            ink = ink_on(colours(share / 100))
+            ax.text(column, row, f"{share:.0f}", size=8.5, ha="center", va="center", color=ink)
+    ax.set_xticks(range(columns), [str(cluster) for cluster in data.clusters])
+    ax.set_yticks(range(rows), data.class_names)
+    ax.tick_params(length=0, labelsize=9, colors=INK)
+    ax.spines[:].set_visible(False)
+    ax.set_xlabel("cluster, in the order matched to the classes", size=9, color=INK)
+    text = f"Where each class went, in percent of its images (ACC {100 * data.accuracy:.1f} %)"
+    title(figure, text)
+    return figure

@@ -1,0 +1,245 @@
+"""The paper's figures 1-3 on our grid: a panel for each lambda2 (instance), lambda4 (pull) across, lambda3 (push) up.
+
+Where other settings vary too, a cell shows the configuration that the criterion ranks first among those sharing it.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+
+from analysis.figures.style import GRAY, INK, MISSING, PICKED, ink_on, title
+from analysis.figures.value import (
+    MAX_COLUMNS,
+    PICKED_LABEL,
+    STATUS_LABELS,
+    TABLE_1_LABEL,
+    TABLE_1_MARK,
+    Value,
+    label_of,
+    no_accuracy,
+    table_1_point,
+    title_of,
+    value_of,
+)
+from analysis.findings import Findings
+from analysis.formats import name_of
+from analysis.selection import LAMBDAS, Configuration, choose
+from analysis.statistics import NO_SPREAD, Spread
+from mixem.run import Status
+
+HATCHES = {Status.FAILED: "////", Status.STOPPED: "...."}
+TILE = 0.94
+"""Side of a cell's tile; the rest is the gap to its neighbours."""
+BEST_MARK = TABLE_1_MARK | {"marker": "*", "markersize": 10}
+
+Point = tuple[float, float, float]
+"""Lambda2, lambda3 and lambda4."""
+Place = tuple[int, int, int]
+"""Indices of panel (lambda2), row (lambda3) and column (lambda4)."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one tile shows. `spread` is NaN unless the status is finished; pending may be not in the sweep, too."""
+
+    status: Status
+    spread: Spread
+    configuration: str | None = None
+
+
+@dataclass(frozen=True)
+class HeatmapData:
+    """Everything a heatmap shows; `panels[lambda2][lambda3][lambda4]` are its cells."""
+
+    title: str
+    colour_label: str
+    lower_is_better: bool
+    decimals: int
+    lambda2: tuple[float, ...]
+    lambda3: tuple[float, ...]
+    lambda4: tuple[float, ...]
+    panels: tuple[tuple[tuple[Cell, ...], ...], ...]
+    vmin: float
+    vmax: float
+    picked: Place | None
+    table_1: Place | None
+    best: Place | None
+    """The cell of the highest accuracy. If None, there are no labels."""
+
+    def cells(self) -> Iterator[tuple[Place, Cell]]:
+        """All cells with their places."""
+        for p, panel in enumerate(self.panels):
+            for r, row in enumerate(panel):
+                yield from (((p, r, c), cell) for c, cell in enumerate(row))
+
+
+def heatmap_data(findings: Findings, value: Value) -> HeatmapData:
+    """The grid of `accuracy` (in percent) or of the `criterion`, of a run with a pick.
+
+    Raises MixemError for accuracy without labels.
+    """
+    sharing = defaultdict(list)
+    for configuration in findings.configurations:
+        sharing[configuration.point].append(configuration)
+    lambda2, lambda3, lambda4 = (tuple(sorted(set(values))) for values in zip(*sharing, strict=True))
+    panels = tuple(
+        tuple(tuple(_cell(findings, value, sharing.get((x, y, z), ())) for z in lambda4) for y in lambda3)
+        for x in lambda2
+    )
+    cells = [cell for panel in panels for row in panel for cell in row]
+    means = [cell.spread.mean for cell in cells if math.isfinite(cell.spread.mean)]
+    if not means or findings.selection is None:
+        raise no_accuracy()
+
+    def place(point: Point | None) -> Place | None:
+        if point is None or point[0] not in lambda2 or point[1] not in lambda3 or point[2] not in lambda4:
+            return None
+        return lambda2.index(point[0]), lambda3.index(point[1]), lambda4.index(point[2])
+
+    settings = findings.selection.settings
+    return HeatmapData(
+        title=title_of(findings, value) + _over(cells),
+        colour_label=label_of(value),
+        lower_is_better=value == "criterion",
+        decimals=1 if value == "accuracy" else 3,
+        lambda2=lambda2,
+        lambda3=lambda3,
+        lambda4=lambda4,
+        panels=panels,
+        vmin=min(means),
+        vmax=max(means),
+        picked=place((settings[LAMBDAS[1]], settings[LAMBDAS[2]], settings[LAMBDAS[3]])),
+        table_1=place(table_1_point(findings)),
+        best=place(_best(findings)),
+    )
+
+
+def _cell(findings: Findings, value: Value, sharing: Sequence[Configuration]) -> Cell:
+    """The first-ranked configuration of a cell; failed or stopped where none can be ranked and one was that."""
+    statuses = {c.status for c in sharing}
+    if Status.FINISHED in statuses:
+        first = choose(sharing)
+        return Cell(Status.FINISHED, value_of(findings, value, first), first.key)
+    return Cell(next((status for status in HATCHES if status in statuses), Status.PENDING), NO_SPREAD)
+
+
+def _best(findings: Findings) -> Point | None:
+    """Where the finished configuration of the highest mean accuracy lies."""
+    finished = [c for c in findings.configurations if c.status == Status.FINISHED]
+    scored = [c for c in finished if math.isfinite(findings.accuracies[c.key].mean)]
+    best = max(scored, key=lambda c: findings.accuracies[c.key].mean, default=None)
+    return best.point if best else None
+
+
+def _over(cells: Iterable[Cell]) -> str:
+    """The number of seeds that the means are over."""
+    seeds = max(cell.spread.n for cell in cells if cell.status == Status.FINISHED)
+    return f", mean ± standard deviation over {seeds} seeds" if seeds > 1 else ", one seed"
+
+
+def draw_heatmap(data: HeatmapData) -> Figure:
+    """Draw the panels with one colour scale; bright is good for either value. Uses no global state."""
+    across = min(len(data.panels), MAX_COLUMNS)
+    down = math.ceil(len(data.panels) / across)
+    side = 0.95 if max(len(data.lambda3), len(data.lambda4)) <= 6 else 0.7
+    width = max(across * (side * len(data.lambda4) + 0.35) + 1.5, 4.6)
+    height = down * (side * len(data.lambda3) + 0.55) + 1.2
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="none")
+    axes = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
+    colours = _colours(data)
+    for index, ax in enumerate(axes.flat):
+        if index < len(data.panels):
+            _draw_panel(ax, data, index, colours)
+            _label(ax, data, index, across)
+        else:
+            ax.set_axis_off()
+    title(figure, data.title)
+    bar = figure.colorbar(colours, ax=axes, shrink=0.9, aspect=18, pad=0.02)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(length=0, labelsize=8, colors=INK)
+    bar.set_label(data.colour_label, size=9, color=INK)
+    if data.lower_is_better:
+        bar.ax.invert_yaxis()
+    handles = list(_legend(data))
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=8.5, labelcolor=INK
+    )
+    return figure
+
+
+def _colours(data: HeatmapData) -> ScalarMappable:
+    """The colour of every value."""
+    pad = 0.5 if data.vmin == data.vmax else 0.0
+    return ScalarMappable(
+        Normalize(data.vmin - pad, data.vmax + pad),
+        colormaps["viridis_r" if data.lower_is_better else "viridis"],
+    )
+
+
+def _label(ax: Axes, data: HeatmapData, index: int, across: int) -> None:
+    ax.set_title(f"{name_of(LAMBDAS[1])} = {data.lambda2[index]:g}", size=10, color=INK, pad=6)
+    ax.set_xticks(range(len(data.lambda4)), [f"{x:g}" for x in data.lambda4])
+    ax.set_yticks(range(len(data.lambda3)), [f"{y:g}" for y in data.lambda3])
+    ax.tick_params(length=0, labelsize=9, colors=INK)
+    if index + across >= len(data.panels):
+        ax.set_xlabel(name_of(LAMBDAS[3]), size=9, color=INK)
+        ax.tick_params(labelbottom=True)
+    if index % across == 0:
+        ax.set_ylabel(name_of(LAMBDAS[2]), size=9, color=INK)
+
+
+def _draw_panel(ax: Axes, data: HeatmapData, index: int, colours: ScalarMappable) -> None:
+    ax.set(xlim=(-0.5, len(data.lambda4) - 0.5), ylim=(-0.5, len(data.lambda3) - 0.5), aspect="equal")
+    ax.set_facecolor("none")
+    ax.spines[:].set_visible(False)
+    for place, cell in data.cells():
+        if place[0] == index:
+            _draw_cell(ax, data, place, cell, colours)
+
+
+def _draw_cell(ax: Axes, data: HeatmapData, place: Place, cell: Cell, colours: ScalarMappable) -> None:
+    _, row, column = place
+    corner = (column - TILE / 2, row - TILE / 2)
+    shown = math.isfinite(cell.spread.mean)
+    colour = colours.cmap(float(colours.norm(cell.spread.mean)))  # type: ignore[arg-type]
+    hatch = HATCHES.get(cell.status)
+    ax.add_patch(
+        Rectangle(corner, TILE, TILE, facecolor=colour if shown else MISSING, edgecolor=GRAY, linewidth=0, hatch=hatch)
+    )
+    if shown:
+        ink = ink_on(colour)
+        spreads = math.isfinite(cell.spread.std)
+        text: dict[str, Any] = {"ha": "center", "va": "center", "color": ink}
+        ax.text(column, row + 0.08 * spreads, f"{cell.spread.mean:.{data.decimals}f}", size=10, **text)
+        if spreads:
+            ax.text(column, row - 0.16, f"± {cell.spread.std:.{data.decimals}f}", size=6.5, **text)
+    if place == data.picked:
+        ax.add_patch(Rectangle(corner, TILE, TILE, fill=False, edgecolor=PICKED, linewidth=3, zorder=3, clip_on=False))
+    if place == data.best:
+        ax.plot(column + 0.32, row + 0.32, **BEST_MARK, zorder=4, clip_on=False)
+    if place == data.table_1:
+        ax.plot(column - 0.32, row + 0.32, **TABLE_1_MARK, zorder=4, clip_on=False)
+
+
+def _legend(data: HeatmapData) -> Iterator[Patch | Line2D]:
+    statuses = {cell.status for _, cell in data.cells()}
+    yield Patch(facecolor="none", edgecolor=PICKED, linewidth=2.5, label=PICKED_LABEL)
+    if data.best:
+        yield Line2D([], [], **BEST_MARK, label="highest accuracy")
+    if data.table_1:
+        yield Line2D([], [], **TABLE_1_MARK, label=TABLE_1_LABEL)
+    for status, label in STATUS_LABELS.items():
+        if status in statuses:
+            yield Patch(facecolor=MISSING, edgecolor=GRAY, hatch=HATCHES[status], linewidth=0, label=label)
+    if Status.PENDING in statuses:
+        yield Patch(facecolor=MISSING, linewidth=0, label="not finished or not in the sweep")

@@ -1,0 +1,68 @@
+"""Interactions: the mean accuracy over pairs of loss weights."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+
+from analysis.figures.marginals import factors
+from analysis.figures.style import INK, MAX_COLUMNS, finish, panels
+from analysis.findings import Findings
+from analysis.formats import name_of
+from analysis.statistics import NO_SPREAD, Spread, spread
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """Mean accuracy (percent) at every pair of values of two settings; `spreads[line][across]`."""
+
+    across: str
+    lines: str
+    across_values: tuple[float, ...]
+    line_values: tuple[float, ...]
+    spreads: tuple[tuple[Spread, ...], ...]
+
+
+def interactions(findings: Findings) -> list[Interaction]:
+    """One for every pair of loss weights that vary; empty without labels."""
+    pairs = itertools.combinations(factors(findings.scored), 2)
+    return [_interaction(findings.scored, lines, across) for lines, across in pairs]
+
+
+def _interaction(scored: pd.DataFrame, lines: str, across: str) -> Interaction:
+    groups = {point: spread(accuracies) for point, accuracies in scored.groupby([lines, across])["accuracy"]}
+    line_values, across_values = (tuple(sorted(map(float, scored[key].unique()))) for key in (lines, across))
+    cells = tuple(tuple(groups.get((line, value), NO_SPREAD) for value in across_values) for line in line_values)
+    return Interaction(across, lines, across_values, line_values, cells)
+
+
+def draw_interactions(data: Sequence[Interaction]) -> Figure:
+    """A panel for each pair of loss weights: one across, a line for each value of the other."""
+    figure, axes = panels(len(data), "Mean accuracy over pairs of weights: parallel lines do not interact")
+    for ax, interaction in zip(axes, data, strict=True):
+        colours = colormaps["viridis"](np.linspace(0.1, 0.85, len(interaction.line_values)))
+        for value, spreads, colour in zip(interaction.line_values, interaction.spreads, colours, strict=True):
+            means = [spread.mean for spread in spreads]
+            ax.plot(range(len(means)), means, "-o", color=colour, linewidth=1.8, markersize=4.5, label=f"{value:g}")
+        legend = ax.legend(
+            title=name_of(interaction.lines),
+            loc="lower left",
+            bbox_to_anchor=(-0.03, 1),
+            ncols=MAX_COLUMNS + 1,
+            fontsize=8,
+            title_fontsize=8.5,
+            alignment="left",
+            frameon=False,
+            labelcolor=INK,
+            handlelength=1.2,
+            columnspacing=1.0,
+        )
+        legend.get_title().set_color(INK)
+        finish(ax, name_of(interaction.across), "mean ACC in %")
+        ax.set_xticks(range(len(interaction.across_values)), [f"{value:g}" for value in interaction.across_values])
+        ax.set_xlim(-0.3, len(interaction.across_values) - 0.7)
+    return figure

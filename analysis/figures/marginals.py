@@ -1,0 +1,65 @@
+"""Marginal effects: the accuracy over each loss weight alone, all others and the seeds pooled."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.figures.style import GRAY, INK, PICKED, finish, panels
+from analysis.findings import Findings
+from analysis.formats import name_of
+from analysis.selection import LAMBDAS
+from analysis.statistics import Spread, spread
+
+
+@dataclass(frozen=True)
+class Marginal:
+    """Accuracy (percent) at every value of one setting, over all the others and the seeds."""
+
+    key: str
+    values: tuple[float, ...]
+    scores: tuple[tuple[float, ...], ...]
+    """The accuracies of the trials at each value."""
+
+    @property
+    def spreads(self) -> tuple[Spread, ...]:
+        """Mean, deviation and number of trials at each value."""
+        return tuple(spread(scores) for scores in self.scores)
+
+
+def factors(scored: pd.DataFrame) -> list[str]:
+    """The loss weights that take more than one value among the scored trials."""
+    return [key for key in LAMBDAS if scored[key].nunique() > 1]
+
+
+def marginals(findings: Findings) -> list[Marginal]:
+    """One for every loss weight that varies; empty without labels."""
+    scored = findings.scored
+    return [_marginal(scored, key) for key in factors(scored)]
+
+
+def _marginal(scored: pd.DataFrame, key: str) -> Marginal:
+    groups = {float(value): tuple(accuracies) for value, accuracies in scored.groupby(key)["accuracy"]}  # type: ignore[arg-type]
+    return Marginal(key, tuple(groups), tuple(groups.values()))
+
+
+def draw_marginals(data: Sequence[Marginal]) -> Figure:
+    """A panel for each loss weight: every trial as a dot, the mean over the others as a line."""
+    figure, axes = panels(len(data), "Accuracy over each weight alone, all others pooled")
+    for ax, marginal in zip(axes, data, strict=True):
+        places = range(len(marginal.values))
+        for place, scores in enumerate(marginal.scores):
+            x = place + np.linspace(-0.16, 0.16, len(scores)) if len(scores) > 1 else [place]
+            ax.plot(x, sorted(scores), "o", color=GRAY, markersize=3, markeredgewidth=0, alpha=0.7)
+        means = [at.mean for at in marginal.spreads]
+        ax.plot(places, means, "-o", color=PICKED, linewidth=2, markersize=6, zorder=3)
+        for place, at in enumerate(marginal.spreads):
+            deviation = f"\n± {at.std:.1f}" if at.n > 1 else ""
+            text = f"{at.mean:.1f}{deviation}"
+            ax.text(place, 1.02, text, size=8, color=INK, ha="center", transform=ax.get_xaxis_transform())
+        finish(ax, name_of(marginal.key), "ACC in %")
+        ax.set_xticks(places, [f"{value:g}" for value in marginal.values])
+        ax.set_xlim(-0.5, len(marginal.values) - 0.5)
+    return figure

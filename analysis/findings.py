@@ -1,0 +1,186 @@
+"""What a run has come to: read once, chosen once, judged once; report, export, terminal and notebook show it."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from analysis.audit import Audit, audit, criteria, losses, seed_agreement
+from analysis.claims import Claim, claims, scored_trials
+from analysis.results import CONTEXT_METHODS, METHODS, METRICS, changed_spec, results_of, trained_on
+from analysis.selection import (
+    ACCURACY,
+    LAMBDAS,
+    Configuration,
+    Selection,
+    accuracies,
+    configurations,
+    select,
+    varying_settings,
+)
+from analysis.statistics import Spread, spread
+from mixem.errors import MixemError
+from mixem.records import RunSpec
+from mixem.run import Run, Status
+
+
+class MethodScores(NamedTuple):
+    """How one way to cluster the test split scores, over the pick's trials."""
+
+    group: str
+    name: str
+    scores: dict[str, Spread]
+    """By `analysis.results.METRICS`; those of accuracy, NMI and ARI as shares."""
+
+
+class Starts(NamedTuple):
+    """Single random starts of K-means on the base encoder's features."""
+
+    n: int
+    acc_std: float
+    """Standard deviation of the accuracy from start to start, as a share."""
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """A run, read once; what follows from it is computed at its first use, and kept.
+
+    `run.spec()` and the folder are not looked at again, so that all that shows the findings shows the same.
+    """
+
+    run: Run
+    spec: RunSpec
+    """What the run set out to do, with the criterion in use."""
+    results: pd.DataFrame
+    """One row a trial, as `analysis.load_results` gives it."""
+    overrides: tuple[str, ...] = ()
+    """What was changed of the run's spec; the best configuration is of the run's own."""
+
+    @classmethod
+    def of(cls, run: Run | Path | str, overrides: Iterable[str] = ()) -> "Findings":
+        """Read a run folder, with `key=value` changes of the criterion and the reference weights.
+
+        Raises ConfigError for no run folder, a damaged spec.yaml, and changes of anything else.
+        """
+        run, overrides = Run.at(run), tuple(overrides)
+        spec = changed_spec(run, overrides)
+        return cls(run, spec, results_of(run, spec), overrides)
+
+    @cached_property
+    def varying(self) -> tuple[str, ...]:
+        """Settings, the seed and places apart, that take more than one value in the run."""
+        return varying_settings(self.results)
+
+    @cached_property
+    def shown_settings(self) -> tuple[str, ...]:
+        """Lambda2 to lambda4 and every other setting that varies: what tells the trials apart."""
+        return tuple(dict.fromkeys((*LAMBDAS[1:], *self.varying)))
+
+    @cached_property
+    def losses(self) -> pd.DataFrame:
+        """The criteria made of loss terms (columns) of every trial (rows, by hash); lower is better."""
+        return losses(self.results, self.spec.reference)
+
+    @cached_property
+    def configurations(self) -> tuple[Configuration, ...]:
+        """The configurations with the criterion in use."""
+        values = pd.Series(self.losses[self.spec.criterion].to_numpy(), index=self.results.index)
+        return configurations(self.results, values, self.varying)
+
+    @cached_property
+    def _choice(self) -> tuple[Selection | None, str]:
+        try:
+            return select(self.configurations, self.spec.criterion, self.spec.reference), ""
+        except MixemError as error:
+            return None, str(error)
+
+    @property
+    def selection(self) -> Selection | None:
+        """The configuration that the criterion picks. If None, `why_none` says why."""
+        return self._choice[0]
+
+    @property
+    def why_none(self) -> str:
+        """Why nothing can be picked yet; empty where something is."""
+        return self._choice[1]
+
+    @cached_property
+    def accuracies(self) -> dict[str, Spread]:
+        """The accuracy of every configuration, by its key, as a share; NaN where there are no labels."""
+        return accuracies(self.results)
+
+    @cached_property
+    def scored(self) -> pd.DataFrame:
+        """The finished trials that have an accuracy, with a column `accuracy` in percent."""
+        return scored_trials(self.results)
+
+    @cached_property
+    def audits(self) -> tuple[Audit, ...]:
+        """Every criterion that the records hold, judged with the labels; empty without any."""
+        recorded = criteria(self.results, self.losses, seed_agreement(self.run, self.results))
+        return tuple(audit(self.configurations, self.accuracies, recorded))
+
+    @cached_property
+    def claims(self) -> tuple[Claim, ...]:
+        """The paper's claims that a grid can check; empty without labels."""
+        return tuple(claims(self.scored, self.varying, self.audits, self.spec.criterion))
+
+    @cached_property
+    def picked(self) -> pd.DataFrame:
+        """The rows of the pick's trials, by seed; empty where nothing is picked."""
+        trials = self.selection.trials if self.selection else ()
+        return self.results.set_index("trial", drop=False).loc[list(trials)]
+
+    @cached_property
+    def scores(self) -> tuple[MethodScores, ...]:
+        """How the pick scores, and the baselines, in the order of `METHODS`."""
+        return self._scores(METHODS)
+
+    @cached_property
+    def context(self) -> tuple[MethodScores, ...]:
+        """What is shown beside them, as far as it was measured."""
+        return tuple(row for row in self._scores(CONTEXT_METHODS) if math.isfinite(row.scores["acc"].mean))
+
+    def _scores(self, methods: Iterable[tuple[str, str, str]]) -> tuple[MethodScores, ...]:
+        return tuple(
+            MethodScores(group, name, {metric: spread(self.picked[f"{key}.{metric}"]) for metric in METRICS})
+            for key, group, name in methods
+        )
+
+    @cached_property
+    def gain(self) -> Spread | None:
+        """Accuracy over SimCLR + K-means on the same base encoder, paired by seed. If None, it is unknown."""
+        gain = spread(self.picked[ACCURACY] - self.picked["baseline.simclr_kmeans.acc"])
+        return gain if math.isfinite(gain.mean) else None
+
+    @cached_property
+    def starts(self) -> Starts | None:
+        """The single starts of K-means behind SimCLR + K-means. If None, they were not kept."""
+        if "baseline.starts.n" not in self.picked:
+            return None
+        return Starts(self.picked["baseline.starts.n"].max(), self.picked["baseline.starts.acc_std"].mean())
+
+    @cached_property
+    def labelled(self) -> bool:
+        """Whether any trial has an accuracy."""
+        return bool(self.results[ACCURACY].notna().any())
+
+    @cached_property
+    def trained_on(self) -> str:
+        """The splits of training, and whether they hold the scored images."""
+        return trained_on(self.results)
+
+    @cached_property
+    def counts(self) -> dict[Status, int]:
+        """How many trials have each status."""
+        counts = self.results["status"].value_counts()
+        return {status: int(counts.get(status.value, 0)) for status in Status}
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether trials are still to end, or to be proposed."""
+        return self.counts[Status.PENDING] + self.counts[Status.STARTED] + self.spec.to_propose > 0

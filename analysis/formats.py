@@ -1,0 +1,87 @@
+"""Numbers and names as they are shown, and parts of sentences as `Markup`, made of escaped text."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from markupsafe import Markup
+
+from analysis.statistics import Correlation, Spread
+
+NAMES = {
+    "loss.lambda1": "λ1 (component entropy)",
+    "loss.lambda2": "λ2 (instance)",
+    "loss.lambda3": "λ3 (push)",
+    "loss.lambda4": "λ4 (pull)",
+}
+"""Settings that have a name in the paper."""
+
+
+def number(value: Spread | float, decimals: int = 3) -> str:
+    """A number with a true minus sign; a dash where there is none."""
+    if isinstance(value, Spread):
+        deviation = f"\u00a0±\u00a0{value.std:.{decimals}f}" if math.isfinite(value.std) else ""
+        return number(value.mean, decimals) + deviation
+    return "–" if math.isnan(value) else f"{value:.{decimals}f}".replace("-", "−")
+
+
+def percent(share: Spread | float, decimals: int = 1) -> str:
+    """A share in percent, with its deviation over the seeds where there is one."""
+    return number(share.times(100) if isinstance(share, Spread) else 100 * share, decimals)
+
+
+def plain(value: Any) -> str:
+    """A setting as one would write it; a dash where it is unknown or none."""
+    if value is None or value != value:  # NaN
+        return "–"
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else f"{value:g}"
+    return str(value)
+
+
+def plural(count: int, noun: str) -> str:
+    """A count and its noun, whose plural ends in s."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def name_of(key: str) -> str:
+    """A setting's name."""
+    return NAMES.get(key, key)
+
+
+def symbol(key: str) -> str:
+    """A setting's short name."""
+    return name_of(key).partition(" ")[0]
+
+
+def strong(text: str, style: str = "") -> Markup:
+    """Emphasised."""
+    return Markup('<strong class="{0}">{1}</strong>' if style else "<strong>{1}</strong>").format(style, text)
+
+
+def nowrap(text: str) -> Markup:
+    """On one line."""
+    return Markup('<span class="nowrap">{}</span>').format(text)
+
+
+def soft(text: str) -> Markup:
+    """In the background."""
+    return Markup('<span class="soft">{}</span>').format(text)
+
+
+def headed(group: str, text: str) -> Markup:
+    """A group, and below it which of it."""
+    return Markup('<span class="group">{}</span> {}').format(group, text)
+
+
+def joined(parts: Iterable[str], separator: str = ", ") -> Markup:
+    """The parts in a row."""
+    return Markup(separator).join(parts)
+
+
+def interval(correlation: Correlation) -> Markup:
+    """A correlation with its interval, where it has one."""
+    value = Markup(number(correlation.value, 2))
+    if math.isnan(correlation.low):
+        return value
+    return value + " " + soft(f"[{number(correlation.low, 2)}, {number(correlation.high, 2)}]")

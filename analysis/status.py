@@ -1,0 +1,53 @@
+"""The state of a run that is under way, in lines."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis import wording
+from analysis.results import one_line
+from mixem.files import each
+from mixem.records import TrialRecord
+from mixem.run import Run, StageFolder, StageState, Status
+
+TO_COME = (Status.PENDING, Status.STARTED)
+
+
+def status_lines(place: Path | str | Run) -> list[str]:
+    """Counts of trials by status, the epochs of those that have started, and the time to go.
+
+    Raises ConfigError for no run folder.
+    """
+    run = Run.at(place)
+    spec = run.spec()
+    trials = run.read(dict.fromkeys(spec.trials))
+    lines = [wording.status_counts(str(run), len(trials), Counter(trial.status for trial in trials))]
+    if spec.to_propose:
+        lines.append(wording.to_propose(spec.to_propose))
+    lines += _started(run, trials)
+    seconds = [trial.record.seconds for trial in trials if trial.record]
+    left = sum(trial.status in TO_COME for trial in trials)
+    if left and seconds:
+        lines.append(wording.time_to_go(left * sum(seconds) / len(seconds)))
+    ended = [trial for trial in trials if trial.status in (Status.FAILED, Status.DAMAGED)]
+    return [*lines, *(wording.ended(trial.hash, trial.status, one_line(trial.reason)) for trial in ended)]
+
+
+def _started(run: Run, trials: Sequence[StageState[TrialRecord]]) -> Iterator[str]:
+    """A line for every base encoder and trial that has started."""
+    bases = run.snapshot((), [folder.hash for folder in run.bases()])
+    folders: list[tuple[str, StageFolder[Any]]] = [
+        *(("base encoder", run.base(hash)) for hash, status in bases.items() if status == Status.STARTED),
+        *(("trial", run.trial(trial.hash)) for trial in trials if trial.status == Status.STARTED),
+    ]
+    signs = each(run.path, lambda item: (len(item[1].metrics()), _age(item[1])), folders)
+    for (kind, folder), (epochs, age) in zip(folders, signs, strict=True):
+        yield wording.started(kind, folder.hash, epochs, age)
+
+
+def _age(folder: StageFolder[Any]) -> float:
+    """Seconds since a stage wrote its metrics or its state."""
+    files = [folder.metrics_file, *folder.states()]
+    return time.time() - max(file.stat().st_mtime for file in files if file.exists())

@@ -1,0 +1,343 @@
+"""Sentences and numbers, for page and terminal alike.
+
+What emphasises a part of it is `Markup`, made of escaped text.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from analysis.formats import NAMES, headed, joined, name_of, nowrap, number, percent, plain, plural, soft, strong
+from analysis.statistics import Spread
+from mixem.config import Criterion, LossWeights
+from mixem.records import RunSpec
+from mixem.run import Status
+
+if TYPE_CHECKING:
+    from analysis.audit import Audit
+    from analysis.claims import Claim
+    from analysis.findings import Findings, MethodScores, Starts
+    from analysis.selection import Selection
+
+CRITERIA = {
+    "reference": "one fixed weighting of the loss terms for all trials",
+    "own": "each trial's own loss, with the trial's own weights",
+    "contrastive": "the contrastive loss (NT-Xent) alone",
+    "silhouette": "silhouette of the features",
+    "davies_bouldin": "Davies-Bouldin index of the features",
+    "confidence": "mean largest mixing coefficient",
+    "argmax": "agreement (ARI) of K-means and argmax",
+    "augmentations": "agreement (ARI) of argmax under two augmentations",
+    "seeds": "agreement (ARI) of the clusters between seeds, on the test images without their labels",
+}
+"""What each audited criterion is; unless said otherwise it is measured on the validation images."""
+
+
+# The answer
+
+
+def lead(findings: "Findings") -> Markup:
+    """What has come of the run, in a sentence or two."""
+    pick = findings.selection
+    if pick is None:
+        reason = f"{findings.why_none[:1].upper()}{findings.why_none[1:]}"
+        return Markup("There is no result to show. {}.").format(reason)
+    if not findings.labelled:
+        weights = [f"{name_of(key)}\u00a0=\u00a0{plain(value)}" for key, value in pick.settings.items() if key in NAMES]
+        text = "Picked without labels: {}. The data has no labels, so there is no accuracy to report."
+        return Markup(text).format(", ".join(weights))
+    accuracy = findings.scores[0].scores["acc"]
+    shown = strong(f"{percent(accuracy)}\u00a0% accuracy")
+    seeds = f" (mean of {accuracy.n} seeds)" if accuracy.n > 1 else ""
+    text = "Picked without labels, MIX'EM clusters the test split with {}{}{}."
+    return Markup(text).format(shown, seeds, _gain(findings))
+
+
+def _gain(findings: "Findings") -> Markup:
+    """The end of the lead: how far it is from SimCLR + K-means."""
+    gain, baseline = findings.gain, findings.scores[3].scores["acc"]
+    if gain is None:
+        return Markup("")
+    points, within = 100 * gain.mean, is_within_spread(gain)
+    distance = strong("level with")
+    if abs(points) >= 0.05:
+        side, style = ("above", "up") if points > 0 else ("below", "down")
+        distance = strong(f"{abs(points):.1f} points {side}", "" if within else style)
+    encoders = "encoders" if baseline.n > 1 else "encoder"
+    remark = ", which is within the seeds' spread" if within else ""
+    text = ", {} SimCLR + K-means on the same base {} ({}\u00a0%){}"
+    return Markup(text).format(distance, encoders, percent(baseline), remark)
+
+
+def is_within_spread(gain: Spread) -> bool:
+    """Whether a mean difference is smaller than its deviation over the seeds."""
+    return gain.n > 1 and abs(gain.mean) < gain.std
+
+
+NO_BASELINE = "No record of SimCLR + K-means was found, so the gain over it is unknown."
+
+
+def unfinished(findings: "Findings") -> Markup:
+    """That the run is unfinished, and what that means for the pick."""
+    head = strong(f"Unfinished: {findings.counts[Status.FINISHED]} of {len(findings.results)} trials.")
+    if findings.selection is None:
+        return head + " Nothing is picked yet."
+    return head + " The pick is provisional, made among the configurations whose trials have all finished."
+
+
+def collapse(trial: str, problem: str) -> Markup:
+    """A warning of a picked trial."""
+    return Markup("{} trial {}: {}").format(strong("Signs of collapse."), trial, problem)
+
+
+def no_baselines(reason: str) -> Markup:
+    """Why a base encoder's record cannot be used."""
+    return Markup("{} {}").format(strong("Baselines missing."), reason)
+
+
+# The sweep
+
+
+def points_of(findings: "Findings", values: Mapping[str, Sequence[str]]) -> Markup:
+    """The configurations and the values of every setting that varies."""
+    axes = [
+        Markup('<span class="{}">{}</span>').format(
+            "nowrap" if len(texts) <= 4 else "", f"{name_of(key)} in {{{', '.join(texts)}}}"
+        )
+        for key, texts in values.items()
+    ]
+    count = len(findings.configurations)
+    return Markup("{}{}").format(f"{plural(count, 'configuration')}: " if count else "", joined(axes, "; "))
+
+
+def trial_counts(findings: "Findings") -> str:
+    """How many trials ended how, and the time they took."""
+    counts = findings.counts
+    parts = [f"{counts[Status.FINISHED]} finished", f"{counts[Status.FAILED]} failed"]
+    optional = {"stopped early": Status.STOPPED, "with a damaged record": Status.DAMAGED, "started": Status.STARTED}
+    parts += [f"{counts[status]} {words}" for words, status in optional.items() if counts[status]]
+    parts += [f"{counts[Status.PENDING]} pending", f"of {len(findings.results)}"]
+    hours = findings.results["seconds"].sum() / 3600
+    training = f"; {hours:.1f} hours of training in sum, base encoders apart" if hours >= 0.05 else ""
+    return ", ".join(parts) + training
+
+
+def training_splits(pretrain: Sequence[str], train: Sequence[str]) -> Markup:
+    """What both stages were trained on."""
+    text = Markup("base encoder on {}, MIX'EM on {}").format(" or ".join(pretrain), " or ".join(train))
+    if "train+test" not in (*pretrain, *train):
+        return text
+    transductive = Markup(". {} the test images, without their labels, are part of training")
+    return text + transductive.format(strong("Transductive:"))
+
+
+# The pick
+
+
+def formula(criterion: Criterion, reference: LossWeights) -> str:
+    """The criterion in words."""
+    weighted = "contrastive + {} · component entropy + {} · instance + {} · push + {} · pull"
+    if criterion == "contrastive":
+        return "contrastive loss (NT-Xent) alone"
+    if criterion == "own":
+        return weighted.format("λ1", "λ2", "λ3", "λ4") + ", each trial with its own weights"
+    return weighted.format(*(f"{weight:g}" for weight in reference.model_dump().values()))
+
+
+def settings_of(settings: Mapping[str, Any]) -> Markup:
+    """Settings with their values."""
+    return joined(
+        nowrap(Markup("{} = {}").format(name_of(key), strong(plain(value)))) for key, value in settings.items()
+    )
+
+
+def settings_line(settings: Mapping[str, Any]) -> str:
+    """Settings with their values, by their keys."""
+    return ", ".join(f"{key} = {plain(value)}" for key, value in settings.items())
+
+
+def rule(spec: RunSpec) -> Markup:
+    """How the choice is made."""
+    text = (
+        "lowest <em>{}</em> validation loss: {}. Mean over the seeds; only configurations whose trials have all "
+        "finished take part; ties go to the smaller weights. No labels are used."
+    )
+    return Markup(text).format(spec.criterion, formula(spec.criterion, spec.reference))
+
+
+def criterion_value(pick: "Selection") -> str:
+    """The pick's criterion."""
+    deviation = f" ± {number(pick.std, 4)}" if pick.n > 1 else ""
+    return f"{number(pick.mean, 4)}{deviation} (n = {plural(pick.n, 'seed')})"
+
+
+def trial_to_export(pick: "Selection") -> Markup:
+    """Which of the pick's trials is exported."""
+    why = ", the seed with the lowest criterion" if pick.n > 1 else ""
+    return Markup("<code>{}</code>{}").format(pick.representative, why)
+
+
+def compare_with_care(settings: Sequence[str]) -> Markup:
+    """That the criterion's values cannot be compared across settings."""
+    text = (
+        "{} The sweep varies {}, which changes what the validation loss measures; "
+        "its values are no fair comparison across them."
+    )
+    return Markup(text).format(strong("Compare with care."), ", ".join(settings))
+
+
+def starts(starts: "Starts", context: "Sequence[MethodScores]") -> str:
+    """What the starts of K-means have to do with its scores."""
+    labels = " What uses labels is no rival but a measure of the features." if len(context) > 1 else ""
+    return (
+        f"K-means on the base encoder's features is scored by the best of {number(starts.n, 0)} random starts by its "
+        f"own inertia; a single start's accuracy varies by ±\u00a0{percent(starts.acc_std)} points from start to start."
+        + labels
+    )
+
+
+def difference(gain: Spread) -> Markup:
+    """The gain over SimCLR + K-means, and what to make of it."""
+    points, remark = 100 * gain.mean, ""
+    if gain.n == 1:
+        remark = " With one seed, a small difference may be chance."
+    elif is_within_spread(gain):
+        remark = " It is within the seeds' spread: no clear difference either way."
+    elif points < 0:
+        remark = " MIX'EM's second stage did not pay here."
+    paired = ", paired by seed" if gain.n > 1 else ""
+    shown = strong(f"{'+' if points >= 0 else ''}{percent(gain)} points")
+    return Markup("Difference to SimCLR + K-means{}: {} of accuracy.{}").format(paired, shown, remark)
+
+
+def warned(count: int, finished: int) -> str:
+    """How many trials carry warnings."""
+    return f"{count} of {finished} finished trials carry a warning; see the table of trials."
+
+
+# Pictures
+
+
+CLASSES_INTRODUCTION = (
+    "After the paper's figures 4 to 13: a row for each component that holds at least 1 % of the class, with ten random "
+    "images of it. To the left, how the class's images spread over the components, the row's in red."
+)
+
+
+def components_introduction(pick: "Selection", missing: str) -> Markup:
+    """Whose components are shown, and what is missing of them."""
+    text = Markup("The test images as the picked trial <code>{}</code> sees them.{}")
+    return text.format(pick.representative, f" {missing}" if missing else "")
+
+
+# Claims and audit
+
+
+def effect(claim: "Claim") -> Markup:
+    """A claim's effect with its interval, where there is one, and what it measures."""
+    if not claim.n:
+        return soft(claim.measure)
+    bounds = soft(f"[{number(claim.low, 2)}, {number(claim.high, 2)}]")
+    return nowrap(Markup("{} {}").format(number(claim.effect, 2), bounds)) + " " + soft(claim.measure)
+
+
+def p_value(p: float) -> str:
+    """A p-value; a dash where there is no test."""
+    return "< 0.001" if p < 0.0005 else number(p, 3)
+
+
+AUDIT_INTRODUCTION = (
+    "The choice used no labels; they enter only here, after it, to judge the criteria. A good criterion has a small "
+    "regret and rank correlations near +1: what it prefers is more accurate. Unless said otherwise, criteria are "
+    "measured on the validation images."
+)
+
+
+def audited(audit: "Audit", spec: RunSpec) -> Markup:
+    """A criterion, whether it is in use, and what it is."""
+    in_use = ", in use" if audit.criterion == spec.criterion else ""
+    return headed(f"{audit.criterion}{in_use}", CRITERIA[audit.criterion])
+
+
+# Trials and provenance
+
+
+def provenance_label(key: str) -> str:
+    """What a column of the provenance holds."""
+    return key.removeprefix("provenance.").replace("_", " ")
+
+
+PROVENANCE_REMARK = "As recorded by the finished trials; several values mean that the trials differ."
+
+
+def commands(folder: str) -> str:
+    """How to run it again."""
+    return f"""# what is missing of the sweep, then this report (finished trials are not repeated)
+mixem sweep FILE
+
+
+# this report alone
+mixem report {folder}
+
+
+# the picked configuration and its weights
+mixem export {folder} -o best
+mixem train best/best.yaml"""
+
+
+TABLES = Markup(
+    "The tables behind this page are <code>results.csv</code>, <code>results.parquet</code> and <code>audit.csv</code> "
+    "in the run folder."
+)
+
+
+# Lines of the terminal
+
+
+def status_counts(run: str, total: int, counts: Mapping[Status, int]) -> str:
+    """How many trials have each status."""
+    shown = {"started": Status.STARTED, "waiting": Status.PENDING}
+    ended = (Status.FINISHED, Status.FAILED, Status.STOPPED, Status.DAMAGED)
+    words = {str(status): status for status in ended} | shown
+    parts = ", ".join(f"{counts.get(status, 0)} {word}" for word, status in words.items())
+    return f"{run}: {total} trials: {parts}"
+
+
+def to_propose(points: int) -> str:
+    """How many points Optuna has yet to propose."""
+    return f"  {points} more points to be proposed by Optuna"
+
+
+def started(kind: str, hash: str, epochs: int, seconds: float) -> str:
+    """How far a stage is, and how long ago it last wrote something."""
+    return f"  {kind} {hash}: epoch {epochs}, last sign of life {seconds:.0f} s ago"
+
+
+def time_to_go(seconds: float) -> str:
+    """How much training is left."""
+    return f"about {seconds / 60:.0f} minutes of training to go, divided by the workers"
+
+
+def ended(hash: str, status: Status, reason: str) -> str:
+    """Why a trial has no result."""
+    return f"  trial {hash} {status}: {reason}"
+
+
+def picked(criterion: Criterion, settings: Mapping[str, Any]) -> str:
+    """What the criterion picks."""
+    return f"picked by {criterion} validation loss: {settings_line(settings)}"
+
+
+def summary_score(score: Spread) -> str:
+    """A score with its deviation over the seeds where there are several; a dash where it is unknown."""
+    if math.isnan(score.mean):
+        return "-"
+    mean, deviation = (f"{value:.4f}".removesuffix(".0000") for value in (score.mean, score.std))
+    return mean if score.n < 2 else f"{mean} ± {deviation}"
+
+
+def summary_warning(trial: str, problem: str) -> str:
+    """A warning of a picked trial."""
+    return f"warning: {trial}: {problem}"

@@ -1,0 +1,105 @@
+"""Marginal effects, interactions and the audit's scatter plots."""
+
+import math
+
+import numpy as np
+import pytest
+
+from analysis.figures.audit import audit_panels, draw_audit
+from analysis.figures.interactions import draw_interactions, interactions
+from analysis.figures.marginals import draw_marginals, marginals
+from analysis.findings import Findings
+from tests.analysis.run_folder import RunBuilder
+
+
+@pytest.fixture
+def crossed(small: RunBuilder) -> Findings:
+    """Accuracies by lambda2 and lambda4, and by seed."""
+    accuracy = {(0.0, 0.0): (0.1, 0.2), (0.0, 0.1): (0.3, 0.4), (0.1, 0.0): (0.5, 0.6), (0.1, 0.1): (0.7, 0.9)}
+    for (lambda2, lambda4), values in accuracy.items():
+        for seed, acc in enumerate(values):
+            small.finish(small.trial(seed, lambda2=lambda2, lambda4=lambda4), acc=acc)
+    return small.findings()
+
+
+def test_a_marginal_is_the_mean_over_everything_else(crossed: Findings) -> None:
+    instance, pull = marginals(crossed)
+    assert (instance.key, instance.values) == ("loss.lambda2", (0.0, 0.1))
+    assert [spread.mean for spread in instance.spreads] == pytest.approx([25, 67.5])
+    assert [spread.mean for spread in pull.spreads] == pytest.approx([35, 57.5])
+    assert [spread.n for spread in pull.spreads] == [4, 4]
+    assert sorted(instance.scores[0]) == pytest.approx([10, 20, 30, 40])
+
+
+def test_an_interaction_has_the_mean_of_every_pair(crossed: Findings) -> None:
+    (pair,) = interactions(crossed)
+    assert (pair.lines, pair.across) == ("loss.lambda2", "loss.lambda4")
+    means = [[spread.mean for spread in line] for line in pair.spreads]
+    assert means == [pytest.approx([15, 35]), pytest.approx([55, 80])]
+
+
+@pytest.fixture
+def incomplete(small: RunBuilder) -> Findings:
+    """Of lambda2 = lambda4 = 0.1 one seed failed, and the other is pending."""
+    failed, pending = (small.trial(seed, lambda2=0.1, lambda4=0.1) for seed in (0, 1))
+    small.finish_all(skip=(failed, pending))
+    small.fail(failed)
+    return small.findings()
+
+
+def test_trials_without_a_score_do_not_count(incomplete: Findings) -> None:
+    assert [spread.n for spread in marginals(incomplete)[0].spreads] == [4, 2]
+
+
+def test_a_pair_without_a_score_is_left_blank(incomplete: Findings) -> None:
+    (pair,) = interactions(incomplete)
+    assert math.isnan(pair.spreads[1][1].mean)
+    assert draw_interactions([pair]).axes[0].get_xlabel() == "λ4 (pull)"
+
+
+def test_one_weight_that_varies_has_no_interactions(one_seed: RunBuilder) -> None:
+    findings = one_seed.finish_all().findings()
+    assert [marginal.key for marginal in marginals(findings)] == ["loss.lambda2"]
+    assert interactions(findings) == []
+
+
+def test_without_labels_there_are_no_effects(small: RunBuilder) -> None:
+    findings = small.finish_all(labels=False).findings()
+    assert marginals(findings) == []
+    assert interactions(findings) == []
+
+
+def test_marginals_are_drawn_with_their_means(whole_findings: Findings) -> None:
+    effects = marginals(whole_findings)
+    figure = draw_marginals(effects)
+    assert [ax.get_xlabel() for ax in figure.axes] == ["λ2 (instance)", "λ3 (push)", "λ4 (pull)"]
+    assert figure.axes[0].texts[0].get_text().startswith(f"{effects[0].spreads[0].mean:.1f}")
+
+
+def test_interactions_are_drawn_with_a_line_for_each_value(whole_findings: Findings) -> None:
+    pairs = interactions(whole_findings)
+    axes = draw_interactions(pairs).axes
+    assert [len(ax.lines) for ax in axes] == [3, 3, 3]
+    assert np.asarray(axes[0].lines[0].get_ydata()).tolist() == [spread.mean for spread in pairs[0].spreads[0]]
+
+
+def test_the_audit_is_drawn_with_each_criterions_pick(whole_findings: Findings) -> None:
+    panels = audit_panels(whole_findings)
+    for ax, audit in zip(draw_audit(panels).axes, panels, strict=True):
+        pick = np.concatenate(ax.lines[1].get_data())
+        assert pick.tolist() == pytest.approx([audit.values[audit.picked], 100 * audit.scores[audit.picked]])
+        assert ax.xaxis_inverted(), "a loss is better to the right"
+
+
+def test_one_configuration_has_no_audit_to_draw(one_seed: RunBuilder) -> None:
+    one_seed.finish(one_seed.trial(lambda2=0.1))
+    assert one_seed.findings().audits
+    assert audit_panels(one_seed.findings()) == ()
+
+
+def test_a_title_stays_within_a_narrow_figure(crossed: Findings) -> None:
+    figure = draw_interactions(interactions(crossed))
+    figure.draw_without_rendering()
+    title = figure.texts[0]
+    assert title.get_text().startswith("Mean accuracy over pairs of weights")
+    assert title.get_window_extent().x1 <= figure.bbox.x1

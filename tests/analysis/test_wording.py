@@ -1,0 +1,99 @@
+"""Numbers and sentences."""
+
+import math
+
+import pytest
+
+from analysis.formats import interval, number, percent, plain, plural, symbol
+from analysis.statistics import Correlation, Spread
+from analysis.wording import difference, formula, p_value, provenance_label, settings_line, summary_score
+from mixem.config import Criterion, LossWeights
+
+
+def test_a_share_is_shown_in_percent_with_its_deviation() -> None:
+    assert percent(Spread(0.5, 0.0123, 3)) == "50.0\u00a0±\u00a01.2"
+    assert percent(Spread(0.5, math.nan, 1)) == percent(0.5) == "50.0"
+
+
+def test_a_number_has_a_true_minus_sign_and_a_dash_for_nan() -> None:
+    assert number(-0.5, 2) == "−0.50"
+    assert number(math.nan) == "–"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.1, "0.1"), (2.0, "2"), (1e-5, "1e-05"), ("max", "max"), (None, "–"), (math.nan, "–")]
+)
+def test_a_setting_is_shown_as_one_would_write_it(value: object, text: str) -> None:
+    assert plain(value) == text
+
+
+def test_nouns_agree_with_their_number() -> None:
+    assert (plural(1, "seed"), plural(2, "seed")) == ("1 seed", "2 seeds")
+
+
+@pytest.mark.parametrize(
+    ("criterion", "words"),
+    [
+        (
+            "own",
+            "contrastive + λ1 · component entropy + λ2 · instance + λ3 · push + λ4 · pull, each trial with its own",
+        ),
+        ("contrastive", "alone"),
+        ("reference", "contrastive + 1 · component entropy + 0.1 · instance + 0.05 · push + 0.1 · pull"),
+    ],
+)
+def test_a_criterion_is_said_as_a_formula(criterion: Criterion, words: str) -> None:
+    assert words in formula(criterion, LossWeights())
+
+
+def test_settings_have_the_papers_symbols() -> None:
+    assert symbol("loss.lambda2") == "λ2"
+    assert symbol("loss.temperature") == "loss.temperature"
+
+
+def test_a_correlation_without_an_interval_is_shown_without_one() -> None:
+    assert interval(Correlation(math.nan, math.nan, math.nan)) == "–"
+    assert interval(Correlation(0.5, 0.1, 0.9)).striptags() == "0.50 [0.10, 0.90]"
+
+
+@pytest.mark.parametrize(("p", "text"), [(0.0001, "< 0.001"), (0.04, "0.040"), (math.nan, "–")])
+def test_a_small_p_value_is_a_bound(p: float, text: str) -> None:
+    assert p_value(p) == text
+
+
+@pytest.mark.parametrize(
+    ("gain", "words"),
+    [
+        (Spread(0.1, math.nan, 1), "With one seed, a small difference may be chance."),
+        (Spread(-0.01, 0.02, 3), "within the seeds' spread"),
+        (Spread(-0.1, 0.02, 3), "did not pay here"),
+    ],
+)
+def test_a_difference_is_said_with_its_uncertainty(gain: Spread, words: str) -> None:
+    assert words in difference(gain).striptags()
+
+
+def test_a_clear_gain_needs_no_remark() -> None:
+    text = difference(Spread(0.1, 0.02, 3)).striptags()
+    assert text == "Difference to SimCLR + K-means, paired by seed: +10.0 ± 2.0 points of accuracy."
+
+
+def test_terminal_lines_name_settings_by_their_keys() -> None:
+    assert settings_line({"loss.lambda2": 0.1, "loss.instance": "max"}) == "loss.lambda2 = 0.1, loss.instance = max"
+
+
+@pytest.mark.parametrize(
+    ("score", "text"),
+    [
+        (Spread(0.5, 0.01, 2), "0.5000 ± 0.0100"),
+        (Spread(10.0, 0.0, 2), "10 ± 0"),
+        (Spread(0.5, math.nan, 1), "0.5000"),
+        (Spread(math.nan, math.nan, 2), "-"),
+    ],
+)
+def test_a_score_of_the_terminal_has_four_decimals(score: Spread, text: str) -> None:
+    assert summary_score(score) == text
+
+
+def test_provenance_is_labelled_in_words() -> None:
+    assert provenance_label("provenance.data_checksum") == "data checksum"
