@@ -1,9 +1,11 @@
-"""What is checked before any training: every node reads and writes the run folder, and the results fit on its disk."""
+"""What is checked before any training: images, resources, every node's way to the run folder, room on its disk."""
 
 import secrets
 import shutil
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import ray
 import torch
@@ -11,14 +13,16 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mixem.config import Config, ModelConfig
-from mixem.data.dataset import Dataset
-from mixem.errors import MixemError
-from mixem.files import is_local, is_storage_error, run_path, write_bytes
+from mixem.data.dataset import Dataset, describe
+from mixem.errors import ConfigError, DataError, MixemError
+from mixem.files import is_storage_error, run_path, write_bytes
 from mixem.model import Encoder, build
-from mixem.old_records import Stage
+from mixem.run import Run, StageState
 from sweeps.images import dataset_of
-from sweeps.plan import Plan
-from sweeps.session import slots
+from sweeps.jobs import Stage
+from sweeps.plan import Plan, Snapshot
+from sweeps.session import Node, nodes, slots
+from sweeps.spec import Resources
 
 NODE_SECONDS = 120.0
 """How long a node may take to start a worker and answer."""
@@ -27,33 +31,66 @@ STATE_COPIES = 6
 """Weights and Adam's two moments, in the newest state and in the one before it."""
 
 
-def check_storage(run: Path) -> None:
+def check_images(plan: Plan, snapshot: Snapshot, datasets: Mapping[str, Dataset]) -> None:
+    """Raise DataError for images that do not fit a trial, or a run folder that holds results of other images."""
+    for config in {repr((c.data, c.pretrain, c.train, c.model)): c for c in plan.trials.values()}.values():
+        describe(dataset_of(datasets, config), config)
+    for hash, config in plan.trials.items():
+        _check_made_with(dataset_of(datasets, config), snapshot.trials[hash], plan.run.trial(hash).path)
+    for hash, config in plan.bases().items():
+        _check_made_with(dataset_of(datasets, config), snapshot.bases[hash], plan.run.base(hash).path)
+
+
+def _check_made_with(dataset: Dataset, state: StageState[Any], folder: Path) -> None:
+    if state.record is None:
+        return
+    before, now = state.record.provenance.data_checksum, dataset.checksum()
+    if before != now:
+        raise DataError(
+            f"{folder}: made with other images than are there now (checksum {before[:12]}, now {now[:12]}); "
+            "use another folder for the results"
+        )
+
+
+def check_resources(resources: Resources, nodes: Sequence[Node]) -> None:
+    """Refuse a trial that none of `nodes` could ever hold; raises ConfigError naming what they have."""
+    if any(slots(resources, [node]) for node in nodes):
+        return
+    kinds = dict.fromkeys(f"{node.get('CPU', 0):g} CPU(s) and {node.get('GPU', 0):g} GPU(s)" for node in nodes)
+    asked = f"{resources.cpu:g} CPU(s) and {resources.gpu:g} GPU(s)"
+    raise ConfigError(f"resources: a trial asks for {asked}, which no node has; the nodes have: {', '.join(kinds)}")
+
+
+def check_nodes(run: Run) -> None:
     """Raise MixemError, naming node and folder, unless all nodes write to the run folder and see what others write."""
-    run = run.resolve()
-    probe = run / f".probe.{secrets.token_hex(8)}"
-    here = ray.get_runtime_context().get_node_id()
-    others = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
-    others.pop(here, None)
-    visit = ray.remote(num_cpus=0, max_retries=0)(_visit)
+    folder = run.path.resolve()
+    probe = folder / f".probe.{secrets.token_hex(8)}"
     write_bytes(probe, b"")
     try:
-        answers = {}
-        for node, address in others.items():
-            there = visit.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
-            answers[there.remote(str(probe))] = address
-        for answer, address in answers.items():
+        for answer, address in _visits(probe).items():
             try:
                 problem = ray.get(answer, timeout=NODE_SECONDS)
             except RayError as error:
                 problem = " ".join(str(error).split())[:300]
             if problem:
-                raise MixemError(f"{run} on node {address}: {problem}")
+                raise MixemError(f"{folder} on node {address}: {problem}")
     finally:
         probe.unlink()
 
 
+def _visits(probe: Path) -> "dict[ray.ObjectRef[str], str]":
+    """Send `_visit` to every other node: its answer to come, and the node's address."""
+    here = ray.get_runtime_context().get_node_id()
+    visit, visits = ray.remote(num_cpus=0, max_retries=0)(_visit), {}
+    for node in ray.nodes():
+        if node["Alive"] and node["NodeID"] != here:
+            there = visit.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False))
+            visits[there.remote(str(probe))] = node["NodeManagerAddress"]
+    return visits
+
+
 def _visit(probe: str) -> str:
-    """On another node: why the run folder is of no use there, or nothing."""
+    """On another node: why the run folder is of no use there; empty where it is."""
     path = run_path(probe)
     try:
         if not path.exists():
@@ -68,24 +105,29 @@ def _visit(probe: str) -> str:
     return ""
 
 
-def check_space(plan: Plan, missing: list[str], datasets: dict[str, Dataset]) -> None:
-    """Raise MixemError when the disk of the run folder has less space than the missing trials are going to fill."""
-    if not is_local(plan.run):
+def check_space(plan: Plan, trials: Sequence[str], snapshot: Snapshot, datasets: Mapping[str, Dataset]) -> None:
+    """Raise MixemError when the disk of the run folder has less space than these trials are going to fill."""
+    if not plan.run.is_local:
         return
-    needed, free = space_needed(plan, missing, datasets), shutil.disk_usage(plan.run).free
+    at_a_time = slots(plan.spec.resources, nodes())
+    needed, free = space_needed(plan, trials, snapshot, datasets, at_a_time), shutil.disk_usage(plan.run.path).free
     if free < needed:
         raise MixemError(
-            f"{plan.run}: {len(missing)} trials need about {needed / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free"
+            f"{plan.run}: {len(trials)} trials need about {needed / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free"
         )
 
 
-def space_needed(plan: Plan, missing: list[str], datasets: dict[str, Dataset]) -> int:
-    """Bytes that `missing` are going to fill: weights and embeddings of all, and the states of those under way.
+def space_needed(
+    plan: Plan, trials: Sequence[str], snapshot: Snapshot, datasets: Mapping[str, Dataset], at_a_time: int
+) -> int:
+    """Bytes that `trials` are going to fill: weights and embeddings of all, and the states of those under way.
 
-    Those may be all at a time where the nodes are still to come.
+    Those may be all at a time where the nodes are still to come, and `at_a_time` is 0.
     """
-    jobs: list[tuple[Stage, Config]] = [("pretrain", config) for config in plan.missing_bases(missing).values()]
-    jobs += [("train", plan.trials[name]) for name in missing]
+    jobs: list[tuple[Stage, Config]] = [
+        ("pretrain", config) for config in plan.missing_bases(trials, snapshot).values()
+    ]
+    jobs += [("train", plan.trials[hash]) for hash in trials]
     sizes = [_sizes(stage, config.model, config.data.channels) for stage, config in jobs]
     total = sum(weights for weights, _ in sizes)
     for (stage, config), (_, features) in zip(jobs, sizes, strict=True):
@@ -93,7 +135,7 @@ def space_needed(plan: Plan, missing: list[str], datasets: dict[str, Dataset]) -
             images = len(dataset_of(datasets, config).pool("test"))
             total += images * 2 * (features + config.model.components + 2)  # 16 bits each, clusters and labels too
     states = STATE_COPIES * max(weights for weights, _ in sizes)
-    return total + min(len(jobs), slots(plan.spec.resources) or len(jobs)) * states
+    return total + min(len(jobs), at_a_time or len(jobs)) * states
 
 
 @cache

@@ -1,0 +1,64 @@
+"""Look at a run folder: how far it is, what came of it, whether two agree."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mixem.files import run_path
+from sweeps.cli.options import OutFolder, Overrides, RunFolder, existing
+
+
+def status(run: RunFolder) -> None:
+    """Show what is finished, started, failed and left of a run, and the time to go."""
+    from sweeps.summary import status_lines
+
+    print("\n".join(status_lines(existing(run))))
+
+
+def report(run: RunFolder, overrides: Overrides = None) -> None:
+    """Write a run's tables, report and best configuration again, also of an unfinished run.
+
+    With --set criterion=… the report is by another criterion, and the best configuration stays.
+    """
+    from analysis.answer import write_answer
+    from analysis.claims import claims
+    from analysis.results import load_results, load_spec
+
+    spec, results = load_spec(existing(run), overrides or ()), load_results(run)
+    page = write_answer(run, results, overrides or ()).report
+    for claim in claims(results, spec.criterion, spec.reference):
+        print(claim.line)
+    print(page)
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(parser=run_path, metavar="RUN_A", help="A run folder.")],
+    second: Annotated[Path, typer.Argument(parser=run_path, metavar="RUN_B", help="Another one.")],
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", min=0.0, help="How far apart terms and scores may be; 0: equal bit for bit.")
+    ] = 0.0,
+    shared: Annotated[bool, typer.Option("--shared", help="Trials that only one run has do not matter.")] = False,
+) -> None:
+    """Say whether two runs agree, trial by trial; exit code 1 when they do not."""
+    from analysis.compare import compare, describe
+
+    found = compare(existing(first), existing(second), tolerance, shared)
+    print("\n".join(describe(found)))
+    if not found.agree:
+        raise typer.Exit(1)
+
+
+def export(
+    run: RunFolder,
+    out: OutFolder,
+    trial: Annotated[
+        str | None, typer.Option("--trial", metavar="HASH", help="A trial; without it, the picked one.")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Copy the best configuration and its weights to a folder."""
+    from analysis.export import export_best
+
+    paths = export_best(existing(run), out, trial, overrides or ())
+    print(paths.config, paths.weights, sep="\n")
