@@ -4,8 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from mixem.checkpoint import save_tensors
+from mixem.config import Config
+from mixem.data.dataset import Dataset
 from mixem.records import BaseRecord, TrialRecord
+from mixem.run import Status
 from mixem.settings import base_hash
+from sweeps.jobs import BaseEncoders, Job, Jobs, Outcome
 from sweeps.plan import Plan
 from sweeps.spec import SweepSpec
 
@@ -31,9 +38,9 @@ def finish(plan: Plan, hash: str, contrastive: float = 4.0) -> None:
     folder.finish(TrialRecord.model_validate(values | {"validation": {**TERMS, "contrastive": contrastive}}))
 
 
-def finish_base(plan: Plan, hash: str, data_checksum: str = "") -> None:
+def finish_base(plan: Plan, hash: str, config: Config, data_checksum: str = "") -> None:
     """Leave the record of a finished base encoder."""
-    folder, config = plan.run.base(hash), plan.bases()[hash]
+    folder = plan.run.base(hash)
     folder.write_config(config)
     values = {"base": hash, "epochs": 2, "seconds": 1, "scores": {}, "provenance": {"data_checksum": data_checksum}}
     folder.finish(BaseRecord.model_validate(values))
@@ -46,3 +53,16 @@ def leave_curve(plan: Plan, hash: str, losses: Sequence[float], terms: Mapping[s
         for epoch, loss in enumerate(losses, 1)
     ]
     plan.run.trial(hash).write_metrics(rows)
+
+
+def bases_of(plan: Plan, datasets: Mapping[str, Dataset]) -> BaseEncoders:
+    """The base encoders of all trials, on eight cores."""
+    return BaseEncoders(plan, plan.trials, plan.snapshot(), datasets, cores=lambda jobs: 8 // jobs)
+
+
+def train(jobs: Jobs, base: Job, datasets: Mapping[str, Dataset]) -> None:
+    """Leave what a base encoder's training leaves, but for the weights, and tell of its end."""
+    (dataset,) = datasets.values()
+    save_tensors(jobs.plan.run.base(base.hash).weights_file, {"x": torch.zeros(2)}, {})
+    finish_base(jobs.plan, base.hash, base.config, dataset.checksum())
+    jobs.ended(base.hash, Outcome(Status.FINISHED))

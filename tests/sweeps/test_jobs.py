@@ -1,37 +1,22 @@
 """What a sweep runs next: base encoders, trials whose base encoder is done, proposals; and how Tune asks for it."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from mixem.checkpoint import save_tensors
 from mixem.data.dataset import Dataset
 from mixem.errors import CheckpointError, MixemError
 from mixem.run import Status
-from sweeps.images import load_datasets
-from sweeps.jobs import BaseEncoders, FixedJobs, Job, Jobs, Outcome
-from sweeps.plan import Plan
+from sweeps.jobs import FixedJobs, Job, Jobs, Outcome
 from sweeps.search import Search, StudyJobs
 from sweeps.tuning import Feed
-from tests.sweeps.plans import finish_base, plan_of
+from tests.sweeps.plans import bases_of, plan_of, train
 
 SEEDS: dict[str, Any] = {"axes": {"loss.lambda2": [0.1, 0.5], "seed": [0, 1]}}
 """Four trials, two of each base encoder."""
 SEARCH: dict[str, Any] = {"search": "optuna", "samples": 20, "axes": {"loss.lambda2": {"low": 0.0, "high": 1.0}}}
 DONE = Outcome(Status.FINISHED, 1.0, 2)
-
-
-@pytest.fixture(scope="module")
-def datasets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Dataset]:
-    """The synthetic images."""
-    return load_datasets(plan_of(tmp_path_factory.mktemp("run"), **SEEDS))
-
-
-def bases_of(plan: Plan, datasets: dict[str, Dataset]) -> BaseEncoders:
-    return BaseEncoders(plan, plan.trials, plan.snapshot(), datasets, cores=lambda jobs: 8 // jobs)
 
 
 def fixed_jobs(run: Path, datasets: dict[str, Dataset], **keys: Any) -> FixedJobs:
@@ -42,15 +27,6 @@ def fixed_jobs(run: Path, datasets: dict[str, Dataset], **keys: Any) -> FixedJob
 def study_jobs(run: Path, datasets: dict[str, Dataset], capacity: int, **keys: Any) -> StudyJobs:
     plan = plan_of(run, **(SEARCH | keys))
     return StudyJobs(Search(plan, plan.snapshot()), bases_of(plan, datasets), lambda: capacity)
-
-
-def train(jobs: Jobs, base: Job, datasets: Iterable[Dataset]) -> None:
-    """Leave what a base encoder's training leaves, and tell of its end."""
-    (dataset,) = datasets
-    jobs.plan.run.base(base.hash).write_config(base.config)
-    save_tensors(jobs.plan.run.base(base.hash).weights_file, {"x": torch.zeros(2)}, {})
-    finish_base(jobs.plan, base.hash, dataset.checksum())
-    jobs.ended(base.hash, Outcome(Status.FINISHED))
 
 
 def all_ready(jobs: Jobs) -> list[Job]:
@@ -70,7 +46,7 @@ def test_base_encoders_come_first_and_their_trials_wait(tmp_path: Path, datasets
 def test_a_trial_comes_as_soon_as_its_own_base_encoder_is_done(tmp_path: Path, datasets: dict[str, Dataset]) -> None:
     jobs = fixed_jobs(tmp_path, datasets)
     _, second = all_ready(jobs)
-    train(jobs, second, datasets.values())
+    train(jobs, second, datasets)
     assert [(job.stage, job.config.seed) for job in all_ready(jobs)] == [("train", 1), ("train", 1)]
     assert len(jobs.to_come("train")) == 2
 
@@ -78,7 +54,7 @@ def test_a_trial_comes_as_soon_as_its_own_base_encoder_is_done(tmp_path: Path, d
 def test_all_trials_of_a_base_encoder_are_ready_at_once_in_order(tmp_path: Path, datasets: dict[str, Dataset]) -> None:
     jobs = fixed_jobs(tmp_path, datasets)
     for base in all_ready(jobs):
-        train(jobs, base, datasets.values())
+        train(jobs, base, datasets)
     assert [job.hash for job in all_ready(jobs)] == list(jobs.plan.trials)
 
 
@@ -87,7 +63,7 @@ def test_the_trials_of_a_failed_base_encoder_fail_with_its_reason(tmp_path: Path
     first, second = all_ready(jobs)
     jobs.plan.run.base(first.hash).fail("contrastive became NaN", 3)
     jobs.ended(first.hash, Outcome(Status.FAILED))
-    train(jobs, second, datasets.values())
+    train(jobs, second, datasets)
     assert {job.config.seed for job in all_ready(jobs)} == {1}
     failed = [hash for hash, config in jobs.plan.trials.items() if config.seed == 0]
     assert jobs.statuses == dict.fromkeys(failed, Status.FAILED)
@@ -98,7 +74,7 @@ def test_the_trials_of_a_failed_base_encoder_fail_with_its_reason(tmp_path: Path
 def test_damaged_weights_of_a_base_encoder_end_the_sweep(tmp_path: Path, datasets: dict[str, Dataset]) -> None:
     jobs = fixed_jobs(tmp_path, datasets)
     first, _ = all_ready(jobs)
-    train(jobs, first, datasets.values())
+    train(jobs, first, datasets)
     folder = jobs.plan.run.base(first.hash)
     folder.weights_file.write_bytes(folder.weights_file.read_bytes()[:-1])
     with pytest.raises(CheckpointError, match=rf"damaged weights.*remove {folder.path}"):
@@ -109,7 +85,7 @@ def test_base_encoders_on_cpus_share_the_cores_as_the_plan_says(tmp_path: Path, 
     jobs = fixed_jobs(tmp_path, datasets)
     first, second = all_ready(jobs)
     assert (first.resources.cpu, first.config.pretrain.threads) == (4, 4)
-    train(jobs, first, datasets.values())
+    train(jobs, first, datasets)
     (again,) = (job for job in all_ready(fixed_jobs(tmp_path, datasets)) if job.stage == "pretrain")
     assert again == second, "the share is that of the plan, not of what is missing"
 
@@ -117,8 +93,7 @@ def test_base_encoders_on_cpus_share_the_cores_as_the_plan_says(tmp_path: Path, 
 def test_a_trial_records_the_threads_its_base_encoder_had(tmp_path: Path, datasets: dict[str, Dataset]) -> None:
     jobs = fixed_jobs(tmp_path, datasets)
     first, _ = all_ready(jobs)
-    train(jobs, first, datasets.values())
-    jobs.plan.run.base(first.hash).write_config(first.config)
+    train(jobs, first, datasets)
     assert {job.config.pretrain.threads for job in all_ready(jobs)} == {4}
 
 
@@ -133,7 +108,7 @@ def test_a_search_proposes_one_trial_beyond_what_can_run(
 ) -> None:
     jobs = study_jobs(tmp_path, datasets, capacity)
     (base,) = all_ready(jobs)
-    train(jobs, base, datasets.values())
+    train(jobs, base, datasets)
     ready = all_ready(jobs)
     assert len(ready) == capacity + 1
     jobs.ended(ready[0].hash, DONE)
@@ -143,7 +118,7 @@ def test_a_search_proposes_one_trial_beyond_what_can_run(
 def test_a_search_goes_on_with_a_seed_while_another_one_waits(tmp_path: Path, datasets: dict[str, Dataset]) -> None:
     jobs = study_jobs(tmp_path, datasets, 3, axes={**SEARCH["axes"], "seed": [0, 1]})
     _, second = all_ready(jobs)
-    train(jobs, second, datasets.values())
+    train(jobs, second, datasets)
     assert {job.config.seed for job in all_ready(jobs)} == {1}
 
 
@@ -162,7 +137,7 @@ def test_tune_is_told_to_wait_and_when_all_jobs_are_given(tmp_path: Path, datase
     assert isinstance(suggested, dict)
     assert suggested["job"]["stage"] == "pretrain"
     assert feed.suggest("b") is None
-    train(feed.jobs, feed.given[suggested["job"]["hash"]], datasets.values())
+    train(feed.jobs, feed.given[suggested["job"]["hash"]], datasets)
     assert isinstance(feed.suggest("c"), dict)
     assert feed.suggest("d") == Feed.FINISHED
 
@@ -183,7 +158,7 @@ def test_what_tune_reports_is_how_a_job_ended(
     feed = Feed(jobs)
     feed.suggest("a")
     (base,) = feed.live.values()
-    train(jobs, base, datasets.values())
+    train(jobs, base, datasets)
     feed.suggest("b")
     hash = next(hash for hash, job in feed.live.items() if job.stage == "train")
     feed.on_trial_complete("b", report, error)

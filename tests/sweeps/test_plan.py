@@ -21,8 +21,8 @@ def plan(tmp_path: Path) -> Plan:
     plan = plan_of(tmp_path, axes=axes)
     for hash in plan.trials:
         finish(plan, hash)
-    (base,) = plan.bases()
-    finish_base(plan, base)
+    ((base, config),) = plan.bases().items()
+    finish_base(plan, base, config)
     return plan
 
 
