@@ -72,7 +72,7 @@ def load_results(place: "Path | str | Run") -> pd.DataFrame:
 
 def results_of(run: Run, spec: RunSpec) -> pd.DataFrame:
     """Read the trials of a spec into the table of `load_results`."""
-    states = run.read(dict.fromkeys(spec.trials))
+    states = list(run.snapshot(spec.trials).trials.values())
     configs = {state.hash: state.config for state in states if state.config} | _planned(spec, states)
     bases = sorted({base_hash(config) for config in configs.values()} | {s.record.base for s in states if s.record})
     baselines = dict(zip(bases, each(run.path, lambda base: _baselines(run.base(base)), bases), strict=True))

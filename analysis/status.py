@@ -2,15 +2,14 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from analysis import wording
 from analysis.results import one_line
 from mixem.files import each
-from mixem.records import TrialRecord
-from mixem.run import Run, StageFolder, StageState, Status
+from mixem.run import Run, Snapshot, StageFolder, Status
 
 TO_COME = (Status.PENDING, Status.STARTED)
 
@@ -22,11 +21,12 @@ def status_lines(place: Path | str | Run) -> list[str]:
     """
     run = Run.at(place)
     spec = run.spec()
-    trials = run.read(dict.fromkeys(spec.trials))
+    snapshot = run.snapshot(spec.trials, [folder.hash for folder in run.bases()])
+    trials = list(snapshot.trials.values())
     lines = [wording.status_counts(str(run), len(trials), Counter(trial.status for trial in trials))]
     if spec.to_propose:
         lines.append(wording.to_propose(spec.to_propose))
-    lines += _started(run, trials)
+    lines += _started(run, snapshot)
     seconds = [trial.record.seconds for trial in trials if trial.record]
     left = sum(trial.status in TO_COME for trial in trials)
     if left and seconds:
@@ -35,12 +35,11 @@ def status_lines(place: Path | str | Run) -> list[str]:
     return [*lines, *(wording.ended(trial.hash, trial.status, one_line(trial.reason)) for trial in ended)]
 
 
-def _started(run: Run, trials: Sequence[StageState[TrialRecord]]) -> Iterator[str]:
+def _started(run: Run, snapshot: Snapshot) -> Iterator[str]:
     """A line for every base encoder and trial that has started."""
-    bases = run.snapshot((), [folder.hash for folder in run.bases()])
     folders: list[tuple[str, StageFolder[Any]]] = [
-        *(("base encoder", run.base(hash)) for hash, status in bases.items() if status == Status.STARTED),
-        *(("trial", run.trial(trial.hash)) for trial in trials if trial.status == Status.STARTED),
+        *(("base encoder", run.base(hash)) for hash, state in snapshot.bases.items() if state.status == Status.STARTED),
+        *(("trial", run.trial(hash)) for hash in snapshot.those(Status.STARTED)),
     ]
     signs = each(run.path, lambda item: (len(item[1].metrics()), _age(item[1])), folders)
     for (kind, folder), (epochs, age) in zip(folders, signs, strict=True):

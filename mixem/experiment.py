@@ -120,9 +120,11 @@ def _memory_advice(stage: StageName) -> Iterator[None]:
         ) from None
 
 
-def check_images(folder: StageFolder[Any], dataset: Dataset) -> None:
-    """Raise DataError when the finished stage in `folder` was trained on other images than `dataset`."""
-    before, now = folder.result().provenance.data_checksum, dataset.checksum()
+def check_same_images(folder: StageFolder[StageRecord], record: StageRecord | None, dataset: Dataset) -> None:
+    """Raise DataError where the stage in `folder`, if it has a result, was trained on other images than `dataset`."""
+    if record is None:
+        return
+    before, now = record.provenance.data_checksum, dataset.checksum()
     if before != now:
         raise DataError(
             f"{folder.path}: made with other images than are there now (checksum {before[:12]}, now {now[:12]}); "
@@ -132,7 +134,7 @@ def check_images(folder: StageFolder[Any], dataset: Dataset) -> None:
 
 def load_base(folder: BaseFolder, dataset: Dataset) -> dict[str, Tensor]:
     """Stage 1's weights. Raises CheckpointError for damage, DataError for other images than `dataset`."""
-    check_images(folder, dataset)
+    check_same_images(folder, folder.result(), dataset)
     try:
         tensors, _ = load_tensors(folder.weights_file)
     except CheckpointError as error:

@@ -333,15 +333,38 @@ class Run:
         values = spec.model_dump(mode="json")
         write_text(self.spec_file, yaml.safe_dump(values, sort_keys=False, default_flow_style=None))
 
-    def read(self, trials: Iterable[str]) -> list[StageState[TrialRecord]]:
-        """What the folders of these trials say, in order; side by side where the run is in an object storage."""
-        return each(self.path, lambda hash: self.trial(hash).read(), trials)
+    def folder(self, stage: StageName, hash: str) -> StageFolder[Any]:
+        """The folder of a base encoder (`pretrain`) or of a trial (`train`)."""
+        return self.base(hash) if stage == "pretrain" else self.trial(hash)
 
-    def snapshot(self, trials: Iterable[str], bases: Iterable[str] = ()) -> dict[str, Status]:
-        """How far these trials and base encoders are, by hash: one pass over their folders, to be handed on."""
+    def snapshot(self, trials: Iterable[str], bases: Iterable[str] = ()) -> "Snapshot":
+        """Read these trials and base encoders: one pass over their folders, to be handed on.
+
+        Side by side where the run is in an object storage.
+        """
         folders: list[StageFolder[Any]] = [*map(self.trial, trials), *map(self.base, bases)]
-        statuses = each(self.path, lambda folder: folder.status(), folders)
-        return {folder.hash: status for folder, status in zip(folders, statuses, strict=True)}
+        states = each(self.path, lambda folder: (folder.model, folder.read()), folders)
+        return Snapshot(
+            {state.hash: state for model, state in states if model is TrialRecord},
+            {state.hash: state for model, state in states if model is BaseRecord},
+        )
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the folders of trials and base encoders said, by hash, when they were read."""
+
+    trials: Mapping[str, StageState[TrialRecord]]
+    bases: Mapping[str, StageState[BaseRecord]]
+
+    @property
+    def statuses(self) -> dict[str, Status]:
+        """How far each trial was."""
+        return {hash: state.status for hash, state in self.trials.items()}
+
+    def those(self, *statuses: Status) -> list[str]:
+        """The trials with one of these statuses."""
+        return [hash for hash, state in self.trials.items() if state.status in statuses]
 
 
 def validation_terms(row: Mapping[str, Any]) -> dict[str, float]:

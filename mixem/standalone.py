@@ -10,7 +10,7 @@ from mixem.checkpoint import load_tensors
 from mixem.config import Config
 from mixem.data.dataset import Dataset, describe, load_dataset
 from mixem.errors import CheckpointError, ConfigError, MixemError
-from mixem.experiment import Experiment, check_images, load_base
+from mixem.experiment import Experiment, check_same_images, load_base
 from mixem.files import run_path
 from mixem.model import MixtureModel, build
 from mixem.records import Scores, StageRecord
@@ -119,8 +119,8 @@ def _train(
 ) -> StageFolder[StageRecord]:
     """Train a stage unless it is finished, and report its scores."""
     folder = stage.folder(run, config)
-    if folder.status() == Status.FINISHED:
-        check_images(folder, dataset)
+    if (state := folder.read()).status == Status.FINISHED:
+        check_same_images(folder, state.record, dataset)
         report(f"{folder.path}: already finished")
     else:
         weights = load_base(base, dataset) if base else None

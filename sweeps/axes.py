@@ -9,25 +9,22 @@ from typing import Any, Self, get_args
 
 from pydantic import model_validator
 
-from mixem.config import Config, Count, Number, Section
+from mixem.config import Config, Number
 from mixem.errors import ConfigError
+from mixem.records import AxisRange
 from mixem.settings import set_key, validate
 
 Point = dict[str, Any]
 """A value for every axis."""
 
 
-class Range(Section):
+class Range(AxisRange, extra="forbid"):
     """Numbers from `low` to `high`, both included: whole ones where the key takes whole numbers."""
 
     low: Number
     """The smallest."""
     high: Number
     """The largest."""
-    log: bool = False
-    """Draw evenly over the logarithm, not over the numbers themselves."""
-    step: Count | None = None
-    """Distance of whole numbers; none: 1."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -175,8 +172,8 @@ def first_points(axes: Mapping[str, Space], own: Config) -> list[Point]:
     paper = {key: attrgetter(key)(own) for key in axes}
     origin = {key: 0.0 if key in ("loss.lambda2", "loss.lambda3", "loss.lambda4") else paper[key] for key in axes}
     points = []
-    for wanted in (paper, origin):
-        point = {key: wanted[key] if wanted[key] in axis else axis.at(0.5) for key, axis in axes.items()}
+    for start in (paper, origin):
+        point = {key: start[key] if start[key] in axis else axis.at(0.5) for key, axis in axes.items()}
         if point not in points:
             points.append(point)
     return points

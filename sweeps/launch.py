@@ -1,42 +1,131 @@
-"""A planned sweep from its start to its answer: what `mixem sweep` and the script on a cluster's head share."""
+"""A planned sweep from its start to its answer: what `mixem sweep` and the script on a cluster's head share.
+
+Plan, checks, jobs on Tune, answer. A plan alone is shown without loading torch or Ray.
+"""
 
 import os
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 
 from mixem.errors import MixemError
-from sweeps.plan import Plan
+from mixem.files import each
+from mixem.run import Snapshot, Status
+from sweeps.lock import lease
+from sweeps.plan import FAILURES, Plan
+
+if TYPE_CHECKING:
+    from mixem.data.dataset import Dataset
+    from sweeps.jobs import Jobs
 
 
 def run_sweep(plan: Plan, address: str | None, dry_run: bool, retry_failed: bool) -> None:
     """Run what a plan lacks, and print the answer.
 
-    `address`: a running Ray cluster; none: a Ray of our own, here. `dry_run`: print the plan and stop. Raises
-    MixemError when trials failed.
+    `address`: a running Ray cluster. If None, a Ray of our own, here. `dry_run`: print the plan and stop. Raises
+    MixemError when trials failed, and what `run_missing` raises.
     """
     if dry_run:
-        print("\n".join(plan.describe()))
+        print("\n".join(plan.describe(plan.snapshot())))
         return
     if address is None:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # our own Ray listens on loopback alone
-    from sweeps.runner import run_missing
     from sweeps.summary import print_summary
 
     console = Console()
     try:
-        run_missing(plan, console, address, retry_failed)
+        statuses = run_missing(plan, console, address, retry_failed)
     except KeyboardInterrupt:
-        finished = len(plan.finished())
+        so_far = Plan.of(plan.spec, plan.run).trials  # a search has grown
+        finished = len(plan.run.snapshot(so_far).those(Status.FINISHED))
         print(
-            f"stopped: {finished} of {len(plan.trials)} trials are finished; the same command goes on from here",
+            f"stopped: {finished} of {len(so_far)} trials are finished; the same command goes on from here",
             file=sys.stderr,
         )
         raise typer.Exit(130) from None
-    print_summary(plan.run, console)
-    if failed := plan.failed():
+    print_summary(plan.run.path, console)
+    if failed := sum(status in FAILURES for status in statuses.values()):
         raise MixemError(
-            f"{len(failed)} of {len(plan.trials)} trials failed; {plan.run}/report/index.html says why, "
-            "--retry-failed runs them again"
+            f"{failed} of {len(statuses)} trials failed; {plan.run.page} says why, --retry-failed runs them again"
         )
+
+
+def run_missing(
+    plan: Plan, console: Console, address: str | None = None, retry_failed: bool = False
+) -> dict[str, Status]:
+    """Train every base encoder and trial that the run folder lacks; returns how each trial ended, by hash.
+
+    Raises ConfigError, DataError or MixemError before any training when images, settings or resources do not fit.
+    """
+
+    def notify(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    with lease(plan.run, notify):
+        snapshot = plan.snapshot()
+        missing = plan.missing(snapshot, retry_failed)
+        if not missing and plan.spec.search != "optuna":
+            plan.write()
+            return snapshot.statuses
+        from sweeps.images import load_datasets
+        from sweeps.preflight import check_images
+
+        datasets = load_datasets(plan)
+        check_images(plan, snapshot, datasets)
+        jobs = _jobs(plan, missing, snapshot, datasets, address, retry_failed)
+        if jobs.queued:
+            _announce(jobs, datasets, notify)
+            _run(jobs, snapshot, datasets, console, address)
+        else:
+            jobs.plan.write()
+        return snapshot.statuses | jobs.statuses
+
+
+def _jobs(
+    plan: Plan,
+    missing: list[str],
+    snapshot: Snapshot,
+    datasets: "dict[str, Dataset]",
+    address: str | None,
+    retry_failed: bool,
+) -> "Jobs":
+    """What is to run: the missing trials, or what a search by Optuna proposes."""
+    from sweeps.jobs import BaseEncoders, FixedJobs
+
+    if plan.spec.search != "optuna":
+        return FixedJobs(plan, missing, BaseEncoders(plan, missing, snapshot, datasets))
+    from sweeps.search import Search, StudyJobs
+    from sweeps.session import capacity
+
+    bases = BaseEncoders(plan, plan.trials, snapshot, datasets)
+    return StudyJobs(Search(plan, snapshot, retry_failed), bases, lambda: capacity(plan.spec.resources, address))
+
+
+def _announce(jobs: "Jobs", datasets: "dict[str, Dataset]", notify: Callable[[str], None]) -> None:
+    from mixem.data.dataset import describe
+    from sweeps.images import dataset_of
+
+    first = jobs.plan.trials[jobs.queued[0]]
+    for line in describe(dataset_of(datasets, first), first):
+        notify(line)
+
+
+def _run(
+    jobs: "Jobs", snapshot: Snapshot, datasets: "dict[str, Dataset]", console: Console, address: str | None
+) -> None:
+    """Check the nodes, and train on them."""
+    from sweeps.preflight import check_nodes, check_resources, check_space
+    from sweeps.session import connected, nodes, nodes_to_come
+    from sweeps.tuning import run_jobs
+
+    plan = jobs.plan
+    with connected(address, plan.log):
+        check_resources(plan.spec.resources, nodes() + nodes_to_come(address))
+        check_nodes(plan.run)
+        check_space(plan, jobs.queued, snapshot, datasets)
+        each(plan.run.path, lambda hash: plan.run.trial(hash).write_config(plan.trials[hash]), jobs.queued)
+        plan.write()
+        run_jobs(jobs, snapshot, console, datasets)

@@ -1,4 +1,4 @@
-"""One launch at a time in a run folder: RUN/lock.json names the process that has it, and beats while that lives."""
+"""The lease of a run folder, one launch at a time: its lock file names the process that has it, and its heartbeats."""
 
 import json
 import logging
@@ -15,25 +15,29 @@ from typing import Any
 
 from mixem.errors import MixemError
 from mixem.files import is_local, is_storage_error, read_text, write_json
+from mixem.run import Run
 
 logger = logging.getLogger(__name__)
 
-BEAT_SECONDS = 10.0
+HEARTBEAT_SECONDS = 10.0
 """Time between two heartbeats."""
 STALE_SECONDS = 180.0
 """A lock of another machine that is silent for longer is taken over; longer than a storage may be away."""
 
+Notify = Callable[[str], object]
+"""What takes a line for the user."""
+
 
 @contextmanager
-def locked(run: Path, say: Callable[[str], object] = print, beat: float = BEAT_SECONDS) -> Iterator[None]:
+def lease(run: Run, notify: Notify = print, heartbeat: float = HEARTBEAT_SECONDS) -> Iterator[None]:
     """Hold the run folder; raises MixemError naming host and pid where another process does.
 
-    A lock whose process is dead (on this machine), or silent for STALE_SECONDS (on another), is taken over, and `say`
-    told. Whoever loses its lock that way is interrupted as by Ctrl-C.
+    A lock whose process is dead (on this machine), or silent for STALE_SECONDS (on another), is taken over, and
+    `notify` told. Whoever loses its lock that way is interrupted as by Ctrl-C. `heartbeat`: seconds between two.
     """
-    lock, mine, over = run / "lock.json", _entry(), threading.Event()
-    _claim(lock, mine, say, beat)
-    thread = threading.Thread(target=_keep, args=(lock, mine, over, beat), name="lock", daemon=True)
+    lock, mine, over = run.lock_file, _entry(), threading.Event()
+    _claim(lock, mine, notify, heartbeat)
+    thread = threading.Thread(target=_keep, args=(lock, mine, over, heartbeat), name="lease", daemon=True)
     thread.start()
     try:
         yield
@@ -41,45 +45,42 @@ def locked(run: Path, say: Callable[[str], object] = print, beat: float = BEAT_S
         over.set()
         thread.join()
         try:
-            _release(run, lock, mine)
+            _release(run, mine)
         except Exception as error:  # what ended the sweep says more
             if not is_storage_error(error):
                 raise
             logger.warning("%s: not released (%s)", lock, error)
 
 
-def _release(run: Path, lock: Path, mine: dict[str, Any]) -> None:
-    if _read(lock).get("token") == mine["token"]:
-        lock.unlink()
-        if is_local(run):
+def _release(run: Run, mine: dict[str, Any]) -> None:
+    if _read(run.lock_file).get("token") == mine["token"]:
+        run.lock_file.unlink()
+        if run.is_local:
             with suppress(OSError):  # it holds something
-                run.rmdir()
+                run.path.rmdir()
 
 
-def check_free(run: Path, beat: float = BEAT_SECONDS) -> None:
+def check_free(run: Run, heartbeat: float = HEARTBEAT_SECONDS) -> None:
     """Raises MixemError naming host and pid where another process holds the run folder."""
-    lock = run / "lock.json"
-    if entry := _read(lock):
-        _check_dead(lock, entry, beat)
+    if entry := _read(run.lock_file):
+        _check_dead(run.lock_file, entry, heartbeat)
 
 
-def wait_until_free(
-    run: Path, seconds: float, say: Callable[[str], object] = print, beat: float = BEAT_SECONDS
-) -> None:
-    """Give another process that holds the run folder `seconds` to end, or to be known as dead; `say` is told."""
+def wait_until_free(run: Run, seconds: float, notify: Notify = print, heartbeat: float = HEARTBEAT_SECONDS) -> None:
+    """Give another process that holds the run folder `seconds` to end, or to be seen as dead; `notify` is told."""
     end, told = time.monotonic() + seconds, False
     while time.monotonic() < end:
         try:
-            check_free(run, beat)
+            check_free(run, heartbeat)
             return
         except MixemError as error:
             if not told:
-                say(f"waiting: {error}")
+                notify(f"waiting: {error}")
             told = True
-        time.sleep(beat)
+        time.sleep(heartbeat)
 
 
-def _claim(lock: Path, mine: dict[str, Any], say: Callable[[str], object], beat: float) -> None:
+def _claim(lock: Path, mine: dict[str, Any], notify: Notify, heartbeat: float) -> None:
     created = False
     if is_local(lock):
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -95,30 +96,28 @@ def _claim(lock: Path, mine: dict[str, Any], say: Callable[[str], object], beat:
             lock.unlink(missing_ok=True)
         raise MixemError(f"{lock}: cannot be written ({error.strerror or error})") from None
     if other or lock.exists():
-        _check_dead(lock, other, beat)
-        if _take_over(lock, other, mine, say, beat):
+        _check_dead(lock, other, heartbeat)
+        if _take_over(lock, other, mine, notify, heartbeat):
             return
-    _claim(lock, mine, say, beat)  # it has changed hands, or was released
+    _claim(lock, mine, notify, heartbeat)  # it has changed hands, or was released
 
 
-def _take_over(
-    lock: Path, other: dict[str, Any], mine: dict[str, Any], say: Callable[[str], object], beat: float
-) -> bool:
+def _take_over(lock: Path, other: dict[str, Any], mine: dict[str, Any], notify: Notify, heartbeat: float) -> bool:
     """Replace a dead entry, unless it has been replaced; who may do so is settled by a lock of that entry's own."""
-    heir = lock.with_name(f"{lock.name}.{other.get('token', 'damaged')}")
-    _claim(heir, mine, say, beat)
+    mutex = lock.with_name(f"{lock.name}.{other.get('token', 'damaged')}")
+    _claim(mutex, mine, notify, heartbeat)
     try:
         if _read(lock) != other:
             return False
-        say(f"taking over the lock of {_owner(other)}, which no longer runs")
+        notify(f"taking over the lock of {_owner(other)}, which no longer runs")
         write_json(lock, mine)
         return True
     finally:
-        heir.unlink(missing_ok=True)
+        mutex.unlink(missing_ok=True)
 
 
-def _check_dead(lock: Path, entry: dict[str, Any], beat: float) -> None:
-    if _alive(lock, entry, beat):
+def _check_dead(lock: Path, entry: dict[str, Any], heartbeat: float) -> None:
+    if _alive(lock, entry, heartbeat):
         raise MixemError(f"{lock.parent}: in use by {_owner(_read(lock) or entry)}; one launch at a time")
 
 
@@ -126,18 +125,18 @@ def _owner(entry: dict[str, Any]) -> str:
     return "process {pid} on {host} since {since}".format_map({"pid": "?", "host": "?", "since": "?", **entry})
 
 
-def _keep(lock: Path, mine: dict[str, Any], over: threading.Event, beat: float) -> None:
-    """Write a heartbeat every `beat` seconds until `over`; interrupt the main thread when the lock is another's."""
-    while not over.wait(beat):
+def _keep(lock: Path, mine: dict[str, Any], over: threading.Event, heartbeat: float) -> None:
+    """Write a heartbeat every so many seconds until `over`; interrupt the main thread when the lock is another's."""
+    while not over.wait(heartbeat):
         try:
             if (other := _read(lock)) and other.get("token") != mine["token"]:
                 logger.error("%s: taken over by %s; stopping", lock, _owner(other))
                 ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # as in a shell's background job
-                ask = signal.SIGTERM if ignored else signal.SIGINT
-                signal.pthread_kill(threading.main_thread().ident or 0, ask)
+                interrupt = signal.SIGTERM if ignored else signal.SIGINT
+                signal.pthread_kill(threading.main_thread().ident or 0, interrupt)
                 return
             write_json(lock, {**mine, "heartbeat": time.time()})
-        except Exception as error:  # the storage is away or full; the next beat tries again
+        except Exception as error:  # the storage is away or full; the next heartbeat tries again
             logger.warning("%s: no heartbeat (%s)", lock, error)
 
 
@@ -161,13 +160,13 @@ def _read(lock: Path) -> dict[str, Any]:
     return {}
 
 
-def _alive(lock: Path, entry: dict[str, Any], beat: float) -> bool:
+def _alive(lock: Path, entry: dict[str, Any], heartbeat: float) -> bool:
     """Whether the owner of a lock lives: seen as a process on this machine, by its heartbeats on another."""
     if entry.get("machine") == _machine():
         return entry.get("started") is not None and _started(int(entry["pid"])) == entry["started"]
     if abs(time.time() - float(entry.get("heartbeat", 0))) < STALE_SECONDS:
         return True
-    time.sleep(2.5 * beat)  # clocks differ: a heartbeat in the meantime shows that it lives
+    time.sleep(2.5 * heartbeat)  # clocks differ: a heartbeat in the meantime shows that it lives
     return _read(lock) != entry
 
 
@@ -177,7 +176,7 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot; None: it is dead. Ids are used again, with another time."""
+    """When a process started, in clock ticks since boot; If None, it is dead. Ids are used again, with another time."""
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -2,17 +2,21 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import yaml
+from typing import Self
 
 from mixem.config import Config
-from mixem.files import each, is_local, write_text
-from mixem.old_records import Ending, ending, is_finished, stage_folder
+from mixem.records import RunSpec
+from mixem.run import Run, Snapshot, Status
 from mixem.settings import base_hash
 from sweeps.spec import SweepSpec
+
+FAILURES = (Status.FAILED, Status.DAMAGED)
+"""What `--retry-failed` runs again."""
+ENDINGS = (Status.FINISHED, Status.STOPPED, *FAILURES)
+"""What is not run again by itself."""
 
 
 @dataclass(frozen=True)
@@ -20,99 +24,103 @@ class Plan:
     """The trials of a spec over its run folder, by hash, in the order of the spec."""
 
     spec: SweepSpec
-    run: Path
-    trials: dict[str, Config]
+    run: Run
+    trials: Mapping[str, Config]
 
     @classmethod
-    def of(cls, spec: SweepSpec, run: Path | None = None) -> "Plan":
-        """Plan a spec over a run folder; none: the spec's own. Raises ConfigError on a bad value.
+    def of(cls, spec: SweepSpec, run: Path | Run | None = None) -> Self:
+        """Plan a spec over a run folder. If None, the spec's own. Raises ConfigError on a bad value.
 
-        Of a search by Optuna the trials proposed so far; it adds to them as it goes.
+        Of a search by Optuna the trials that have been proposed.
         """
-        run = run or spec.folder
+        folder = Run.at(run or spec.folder)
         if spec.search == "optuna":
-            from sweeps.search import known_trials
+            from sweeps.study import proposed_trials
 
-            return cls(spec, run, known_trials(spec, run))
-        return cls(spec, run, spec.trials())
+            return cls(spec, folder, proposed_trials(spec, folder))
+        return cls(spec, folder, spec.trials())
 
-    def trial_folder(self, name: str) -> Path:
-        """Where a trial's record lies."""
-        return stage_folder(self.run, "train", name)
-
-    def base_folder(self, name: str) -> Path:
-        """Where a base encoder lies."""
-        return stage_folder(self.run, "pretrain", name)
+    def grown(self, trials: Mapping[str, Config]) -> Self:
+        """The plan with these trials too."""
+        return replace(self, trials={**self.trials, **trials})
 
     @property
     def log(self) -> Path:
-        """Where Ray's messages go: RUN/ray.log, or a file of this machine's where the run folder is no disk."""
-        if is_local(self.run):
-            return self.run / "ray.log"
+        """Where Ray's messages go: a file of the run folder or, where that is no disk, of this machine."""
+        if self.run.is_local:
+            return self.run.log_file
         return Path("~/.cache/mixem/runs").expanduser() / re.sub(r"[^\w.-]+", "-", str(self.run)) / "ray.log"
 
-    def bases(self, trials: Iterable[str]) -> dict[str, Config]:
-        """The distinct base encoders that `trials` need, each with the first configuration that needs it."""
+    def base_of(self, hash: str) -> str:
+        """The base encoder that a trial needs."""
+        return base_hash(self.trials[hash])
+
+    def bases(self, trials: Iterable[str] | None = None) -> dict[str, Config]:
+        """The distinct base encoders that `trials` need, each with the first configuration that needs it.
+
+        If None, those of all trials.
+        """
         bases: dict[str, Config] = {}
-        for name in trials:
-            bases.setdefault(base_hash(self.trials[name]), self.trials[name])
+        for hash in self.trials if trials is None else trials:
+            bases.setdefault(self.base_of(hash), self.trials[hash])
         return bases
 
-    def endings(self) -> dict[str, Ending | None]:
-        """How each trial ended, from one look at its folder; None: it is to run.
+    def snapshot(self) -> Snapshot:
+        """Look once into the folder of every trial and base encoder."""
+        return self.run.snapshot(self.trials, self.bases())
 
-        Without a scheduler the stopped ones run again, from their beginning; not so those of a search by Optuna, whose
-        study has been told of them.
+    @property
+    def endings(self) -> tuple[Status, ...]:
+        """The statuses of trials that do not run again by themselves.
+
+        Without a scheduler those that one had stopped run again, from their beginning; not so in a search by Optuna,
+        whose study has been told of them.
         """
-        found = zip(self.trials, each(self.run, lambda name: ending(self.trial_folder(name)), self.trials), strict=True)
-        again = "stopped" if self.spec.scheduler == "none" and self.spec.search != "optuna" else None
-        return {name: None if end == again else end for name, end in found}
+        if self.spec.scheduler == "none" and self.spec.search != "optuna":
+            return tuple(status for status in ENDINGS if status != Status.STOPPED)
+        return ENDINGS
 
-    def finished(self) -> list[str]:
-        """Trials with a whole result."""
-        return self._those("finished")
-
-    def failed(self) -> list[str]:
-        """Trials that ended without a result, or whose result is damaged."""
-        return self._those("failed")
-
-    def stopped(self) -> list[str]:
-        """Trials that a scheduler stopped early, and that stay so."""
-        return self._those("stopped")
-
-    def _those(self, wanted: Ending) -> list[str]:
-        return [name for name, end in self.endings().items() if end == wanted]
-
-    def missing(self, retry_failed: bool = False) -> list[str]:
+    def missing(self, snapshot: Snapshot, retry_failed: bool = False) -> list[str]:
         """Trials still to run."""
-        return [name for name, end in self.endings().items() if not end or (retry_failed and end == "failed")]
+        kept = [status for status in self.endings if not (retry_failed and status in FAILURES)]
+        return [hash for hash, state in snapshot.trials.items() if state.status not in kept]
 
-    def missing_bases(self, trials: Iterable[str]) -> dict[str, Config]:
+    def missing_bases(self, trials: Iterable[str], snapshot: Snapshot) -> dict[str, Config]:
         """The base encoders that `trials` need and the run folder lacks."""
-        return {name: config for name, config in self.bases(trials).items() if not is_finished(self.base_folder(name))}
+        bases = self.bases(trials)
+        return {hash: config for hash, config in bases.items() if snapshot.bases[hash].status != Status.FINISHED}
 
     def write(self) -> None:
-        """Write RUN/spec.yaml: the resolved spec and its trials' hashes, in order."""
+        """Write the resolved spec and its trials' hashes, in order, to the run folder."""
         config = next(iter(self.trials.values()))
         values = {"dataset": config.data.name, **self.spec.model_dump(mode="json"), "trials": list(self.trials)}
-        write_text(self.run / "spec.yaml", yaml.safe_dump(values, sort_keys=False, default_flow_style=None))
+        self.run.write_spec(RunSpec.model_validate(values))
 
-    def describe(self) -> list[str]:
+    def describe(self, snapshot: Snapshot) -> list[str]:
         """The plan in lines, for `--dry-run`."""
-        ends, resources = self.endings(), self.spec.resources
-        missing, counted = [name for name, end in ends.items() if not end], Counter(ends.values())
+        missing, statuses, resources = self.missing(snapshot), snapshot.statuses, self.spec.resources
+        shown = dict.fromkeys(missing, "to run")
         lines = [
-            f"{name}  {ends[name] or 'to run':8}  {self.spec.point(config)}" for name, config in self.trials.items()
+            f"{hash}  {shown.get(hash, statuses[hash]):8}  {self.spec.point(config)}"
+            for hash, config in self.trials.items()
         ]
-        counts = f"{counted['finished']} finished, {counted['failed']} failed"
-        counts += f", {counted['stopped']} stopped" if counted["stopped"] else ""
+        counted = Counter(status for hash, status in statuses.items() if hash not in shown)
+        counts = f"{counted[Status.FINISHED]} finished, {sum(counted[status] for status in FAILURES)} failed"
+        counts += f", {counted[Status.STOPPED]} stopped" if counted[Status.STOPPED] else ""
         lines.append(f"{len(self.trials)} trials: {counts}, {len(missing)} to run")
-        seeds = len(self.spec.seeds)
-        if self.spec.search == "optuna" and (more := (self.spec.samples or 0) - len(self.trials) // seeds) > 0:
-            lines.append(f"{more} more points to be proposed by Optuna, {more * seeds} trials")
+        if to_propose := self.to_propose:
+            seeds = len(self.spec.seeds)
+            lines.append(f"{to_propose} more points to be proposed by Optuna, {to_propose * seeds} trials")
         return [
             *lines,
-            f"{len(self.bases(self.trials))} base encoder(s), {len(self.missing_bases(missing))} to train",
+            f"{len(self.bases())} base encoder(s), {len(self.missing_bases(missing, snapshot))} to train",
             f"each trial asks for {resources.cpu:g} CPU(s) and {resources.gpu:g} GPU(s)",
             f"run folder: {self.run}",
         ]
+
+    @property
+    def to_propose(self) -> int:
+        """How many points a search by Optuna has yet to propose."""
+        if self.spec.search != "optuna" or not self.spec.samples:
+            return 0
+        return max(0, self.spec.samples - len(self.trials) // len(self.spec.seeds))

@@ -1,7 +1,8 @@
-"""What is checked before any training: every node reads and writes the run folder, and the results fit on its disk."""
+"""What is checked before any training: images, resources, every node's way to the run folder, room on its disk."""
 
 import secrets
 import shutil
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -11,14 +12,16 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mixem.config import Config, ModelConfig
-from mixem.data.dataset import Dataset
-from mixem.errors import MixemError
-from mixem.files import is_local, is_storage_error, run_path, write_bytes
-from mixem.model import Encoder, build
-from mixem.old_records import Stage
+from mixem.data.dataset import Dataset, describe
+from mixem.errors import ConfigError, MixemError
+from mixem.experiment import check_same_images
+from mixem.files import is_storage_error, run_path, write_bytes
+from mixem.model import MixtureModel, SimCLR, build
+from mixem.run import Run, Snapshot, StageName
 from sweeps.images import dataset_of
 from sweeps.plan import Plan
-from sweeps.session import slots
+from sweeps.session import Node, nodes, slots
+from sweeps.spec import Resources
 
 NODE_SECONDS = 120.0
 """How long a node may take to start a worker and answer."""
@@ -27,33 +30,55 @@ STATE_COPIES = 6
 """Weights and Adam's two moments, in the newest state and in the one before it."""
 
 
-def check_storage(run: Path) -> None:
+def check_images(plan: Plan, snapshot: Snapshot, datasets: Mapping[str, Dataset]) -> None:
+    """Raise DataError for images that do not fit a trial, or a run folder that holds results of other images."""
+    for config in {repr((c.data, c.pretrain, c.train, c.model)): c for c in plan.trials.values()}.values():
+        describe(dataset_of(datasets, config), config)
+    for hash, config in plan.trials.items():
+        check_same_images(plan.run.trial(hash), snapshot.trials[hash].record, dataset_of(datasets, config))
+    for hash, config in plan.bases().items():
+        check_same_images(plan.run.base(hash), snapshot.bases[hash].record, dataset_of(datasets, config))
+
+
+def check_resources(resources: Resources, nodes: Sequence[Node]) -> None:
+    """Refuse a trial that none of `nodes` could ever hold; raises ConfigError naming what they have."""
+    if any(slots(resources, [node]) for node in nodes):
+        return
+    kinds = dict.fromkeys(f"{node.get('CPU', 0):g} CPU(s) and {node.get('GPU', 0):g} GPU(s)" for node in nodes)
+    asked = f"{resources.cpu:g} CPU(s) and {resources.gpu:g} GPU(s)"
+    raise ConfigError(f"resources: a trial asks for {asked}, which no node has; the nodes have: {', '.join(kinds)}")
+
+
+def check_nodes(run: Run) -> None:
     """Raise MixemError, naming node and folder, unless all nodes write to the run folder and see what others write."""
-    run = run.resolve()
-    probe = run / f".probe.{secrets.token_hex(8)}"
-    here = ray.get_runtime_context().get_node_id()
-    others = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
-    others.pop(here, None)
-    visit = ray.remote(num_cpus=0, max_retries=0)(_visit)
+    folder = run.path.resolve()
+    probe = folder / f".probe.{secrets.token_hex(8)}"
     write_bytes(probe, b"")
     try:
-        answers = {}
-        for node, address in others.items():
-            there = visit.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
-            answers[there.remote(str(probe))] = address
-        for answer, address in answers.items():
+        for answer, address in _visits(probe).items():
             try:
                 problem = ray.get(answer, timeout=NODE_SECONDS)
             except RayError as error:
                 problem = " ".join(str(error).split())[:300]
             if problem:
-                raise MixemError(f"{run} on node {address}: {problem}")
+                raise MixemError(f"{folder} on node {address}: {problem}")
     finally:
         probe.unlink()
 
 
+def _visits(probe: Path) -> "dict[ray.ObjectRef[str], str]":
+    """Send `_visit` to every other node: its answer to come, and the node's address."""
+    here = ray.get_runtime_context().get_node_id()
+    visit, visits = ray.remote(num_cpus=0, max_retries=0)(_visit), {}
+    for node in ray.nodes():
+        if node["Alive"] and node["NodeID"] != here:
+            there = visit.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False))
+            visits[there.remote(str(probe))] = node["NodeManagerAddress"]
+    return visits
+
+
 def _visit(probe: str) -> str:
-    """On another node: why the run folder is of no use there, or nothing."""
+    """On another node: why the run folder is of no use there; empty where it is."""
     path = run_path(probe)
     try:
         if not path.exists():
@@ -68,24 +93,28 @@ def _visit(probe: str) -> str:
     return ""
 
 
-def check_space(plan: Plan, missing: list[str], datasets: dict[str, Dataset]) -> None:
-    """Raise MixemError when the disk of the run folder has less space than the missing trials are going to fill."""
-    if not is_local(plan.run):
+def check_space(plan: Plan, trials: Sequence[str], snapshot: Snapshot, datasets: Mapping[str, Dataset]) -> None:
+    """Raise MixemError when the disk of the run folder has less space than these trials are going to fill."""
+    if not plan.run.is_local:
         return
-    needed, free = space_needed(plan, missing, datasets), shutil.disk_usage(plan.run).free
+    at_a_time = slots(plan.spec.resources, nodes())
+    needed, free = space_needed(plan, trials, snapshot, datasets, at_a_time), shutil.disk_usage(plan.run.path).free
     if free < needed:
         raise MixemError(
-            f"{plan.run}: {len(missing)} trials need about {needed / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free"
+            f"{plan.run}: {len(trials)} trials need about {needed / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free"
         )
 
 
-def space_needed(plan: Plan, missing: list[str], datasets: dict[str, Dataset]) -> int:
-    """Bytes that `missing` are going to fill: weights and embeddings of all, and the states of those under way.
+def space_needed(
+    plan: Plan, trials: Sequence[str], snapshot: Snapshot, datasets: Mapping[str, Dataset], at_a_time: int
+) -> int:
+    """Bytes that `trials` are going to fill: weights and embeddings of all, and the states of those under way.
 
-    Those may be all at a time where the nodes are still to come.
+    Those may be all at a time where the nodes are still to come, and `at_a_time` is 0.
     """
-    jobs: list[tuple[Stage, Config]] = [("pretrain", config) for config in plan.missing_bases(missing).values()]
-    jobs += [("train", plan.trials[name]) for name in missing]
+    bases = plan.missing_bases(trials, snapshot).values()
+    jobs: list[tuple[StageName, Config]] = [("pretrain", config) for config in bases]
+    jobs += [("train", plan.trials[hash]) for hash in trials]
     sizes = [_sizes(stage, config.model, config.data.channels) for stage, config in jobs]
     total = sum(weights for weights, _ in sizes)
     for (stage, config), (_, features) in zip(jobs, sizes, strict=True):
@@ -93,15 +122,13 @@ def space_needed(plan: Plan, missing: list[str], datasets: dict[str, Dataset]) -
             images = len(dataset_of(datasets, config).pool("test"))
             total += images * 2 * (features + config.model.components + 2)  # 16 bits each, clusters and labels too
     states = STATE_COPIES * max(weights for weights, _ in sizes)
-    return total + min(len(jobs), slots(plan.spec.resources) or len(jobs)) * states
+    return total + min(len(jobs), at_a_time or len(jobs)) * states
 
 
 @cache
-def _sizes(stage: Stage, model: ModelConfig, channels: int) -> tuple[int, int]:
-    """Bytes of a stage's weights, and the number of its encoder's features."""
+def _sizes(stage: StageName, model: ModelConfig, channels: int) -> tuple[int, int]:
+    """Bytes of the weights of a stage's model, and the number of its encoder's features."""
     with torch.device("meta"):
-        module = build(stage, model, channels, seed=0)
-    encoder = module.get_submodule("encoder")
-    assert isinstance(encoder, Encoder)
+        module = build(MixtureModel if stage == "train" else SimCLR, model, channels, seed=0)
     weights = sum(value.numel() * value.element_size() for value in module.state_dict().values())
-    return weights, encoder.features
+    return weights, module.encoder.features

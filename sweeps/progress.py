@@ -1,8 +1,9 @@
 """What a sweep shows while it runs: one live table on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
@@ -11,44 +12,48 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from mixem.errors import MixemError
-from mixem.files import is_storage_error
+from mixem.run import StageName, Status
+from sweeps.jobs import Job, Jobs
+from sweeps.recorder import reason_of
 
 PLAIN_SECONDS = 15.0
 """Time between two plain lines when nothing ends."""
-UNUSED = ("row", "config", "time_this_iter_s", "time_total_s", "time_since_restore", "iterations_since_restore")
-"""Parts of a report that Tune would keep for every trial, the numbers with statistics, and that nobody asks for."""
+SHOWN_TERMS = ("train_contrastive", "validation_contrastive", "validation_instance")
+"""The columns of metrics.csv in the live table."""
+
+Row = Mapping[str, Any]
+"""A row of metrics.csv."""
+
+
+class Source(Protocol):
+    """Where the jobs come from."""
+
+    jobs: Jobs
+    given: dict[str, Job]
+    """The jobs that Tune was given, by hash."""
+    live: dict[str, Job]
+    """Those that have not ended."""
+
+
+@dataclass
+class Tally:
+    """What the jobs of one stage have come to, and the epochs that were reported with their seconds."""
+
+    finished: int = 0
+    failed: int = 0
+    stopped: int = 0
+    epochs: int = 0
+    seconds: float = 0.0
 
 
 class Progress(Callback):
-    """Counts trials and shows the running ones; hears of them from Tune.
+    """Counts jobs by how they are reported, and shows the running ones; base encoders are counted apart."""
 
-    `labels`: what to call each job; `epochs`: how many each has; `slots`: jobs that run at a time; `already`: jobs that
-    were finished before; `waiting`: jobs of the next stage; `on_error`: told what Tune gave up, with the reason;
-    `on_stop`: told what the scheduler stopped, with its last row of metrics.csv; `to_come`: jobs that a search has yet
-    to propose.
-    """
-
-    def __init__(
-        self,
-        console: Console,
-        title: str,
-        labels: dict[str, str],
-        epochs: dict[str, int],
-        slots: int,
-        already: int,
-        waiting: int,
-        on_error: Callable[[str, str], None],
-        on_stop: Callable[[str, dict[str, Any]], None],
-        to_come: Callable[[], int] = lambda: 0,
-    ) -> None:
-        self.console, self.title, self.labels, self.epochs = console, title, labels, epochs
-        self.left = dict(epochs)
-        self.slots, self.already, self.waiting, self.on_error = max(1, slots), already, waiting, on_error
-        self.on_stop, self.to_come = on_stop, to_come
-        self.done = self.failed = self.stopped = 0
-        self.running: dict[str, dict[str, Any]] = {}
-        self.epochs_heard, self.seconds_heard = 0, 0.0
+    def __init__(self, console: Console, title: str, source: Source, slots: int, finished: int) -> None:
+        """`slots`: jobs that run at a time; `finished`: trials that were finished before."""
+        self.console, self.title, self.source, self.slots = console, title, source, max(1, slots)
+        self.tallies: dict[StageName, Tally] = {"pretrain": Tally(), "train": Tally(finished=finished)}
+        self.running: dict[str, Row] = {}
         self.started = self._last_line = time.monotonic()
         self.live = Live(console=console, get_renderable=self.table, transient=True) if console.is_terminal else None
 
@@ -66,67 +71,43 @@ class Progress(Callback):
         """Tune pickles its callbacks; a terminal is not picklable, and nothing here needs to be restored."""
         return {}
 
-    def add(self, name: str, label: str, epochs: int) -> None:
-        """One more job."""
-        self.labels[name], self.epochs[name], self.left[name] = label, epochs, epochs
-
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A job begins, or begins again."""
-        self.running[trial.config["job"]["name"]] = {}
+        self.running[trial.config["job"]["hash"]] = {}
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        """An epoch of a job is over; raises MixemError, which ends the sweep, when its disk or node is of no use."""
-        name = trial.config["job"]["name"]
-        row = dict(result.get("row", ()))
+        """An epoch of a job is over."""
+        job, row = self._job(trial), dict(result.get("row", ()))
         if row:
-            self.running[name] = row
-            self.epochs_heard += 1
-            self.seconds_heard += row["seconds"]
-        if "ends" in result:
-            raise MixemError(f"{result['ends']}, and the same command goes on from here")
-        if result.get("done"):
-            self._end(name)
-            status = result["status"] if result["status"] != "running" else "stopped"
-            self.failed += status == "failed"
-            self.done += status == "finished"
-            note = self._stop(name, row) if status == "stopped" else ""
-            self.line(f"{name} {status}  {self.labels[name]}  {_losses(row)}{note}")
-        elif time.monotonic() - self._last_line >= PLAIN_SECONDS:
-            self.line(
-                ", ".join(f"{job} epoch {row.get('epoch', 0)}/{self.epochs[job]}" for job, row in self.running.items())
-            )
-        for key in UNUSED:  # Tune keeps the report as its callbacks leave it
-            result.pop(key, None)
+            self.running[job.hash] = row
+            self.tallies[job.stage].epochs += 1
+            self.tallies[job.stage].seconds += row["seconds"]
+        if not result.get("done") and time.monotonic() - self._last_line >= PLAIN_SECONDS:
+            self.line(", ".join(f"{hash} epoch {self._epoch(hash)}" for hash in self.running))
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A job has ended by itself, or a scheduler has stopped it."""
+        job, status = self._job(trial), trial.last_result["status"]
+        row = self.running.get(job.hash, {})
+        self._end(job, Status.STOPPED if status == "running" else Status(status), _losses(row))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Tune gave a job up."""
-        name = trial.config["job"]["name"]
-        self._end(name)
-        self.failed += 1
-        reason = _reason(trial)
-        try:
-            self.on_error(name, reason)
-        except Exception as error:  # a storage that is away, or full, must not end the other trials
-            if not is_storage_error(error):
-                raise
-            reason = f"{reason} (not recorded: {error})"
-        self.line(f"{name} failed  {self.labels[name]}  {reason}")
+        self._end(self._job(trial), Status.FAILED, reason_of(trial))
 
-    def _stop(self, name: str, row: dict[str, Any]) -> str:
-        self.stopped += 1
-        try:
-            self.on_stop(name, row)
-        except Exception as error:
-            if not is_storage_error(error):
-                raise
-            return f" (not recorded: {error})"
-        return ""
+    def _job(self, trial: Trial) -> Job:
+        return self.source.given[trial.config["job"]["hash"]]
 
-    def _end(self, name: str) -> None:
-        self.running.pop(name, None)
-        self.left.pop(name, None)
+    def _end(self, job: Job, status: Status, note: str) -> None:
+        tally = self.tallies[job.stage]
+        tally.finished += status == Status.FINISHED
+        tally.failed += status == Status.FAILED
+        tally.stopped += status == Status.STOPPED
+        self.running.pop(job.hash, None)
+        kind = "base encoder " if job.stage == "pretrain" else ""
+        self.line(f"{kind}{job.hash} {status}  {job.label}  {note}")
 
     def line(self, text: str) -> None:
         """A plain line, where there is no live table."""
@@ -136,42 +117,65 @@ class Progress(Callback):
 
     def summary(self) -> str:
         """The counts and the time to go in one line."""
-        counts = (
-            f"{self.done + self.already} done, {len(self.running)} running, {self.failed} failed, "
-            f"{f'{self.stopped} stopped, ' if self.stopped else ''}"
-            f"{len(self.left) - len(self.running) + self.to_come()} waiting"
-        )
-        then = f", then {self.waiting} trials" if self.waiting else ""
-        return f"{self.title}: {counts}, {_clock(time.monotonic() - self.started)} elapsed, {self.to_go()} to go{then}"
+        counts = self._counts("train")
+        if any(job.stage == "pretrain" for job in self.source.live.values()) or self.source.jobs.to_come("pretrain"):
+            counts += f", base encoders: {self._counts('pretrain')}"
+        return f"{self.title}: {counts}, {_clock(time.monotonic() - self.started)} elapsed, {self.to_go()}"
+
+    def _counts(self, stage: StageName) -> str:
+        tally, running = self.tallies[stage], len(self._running(stage))
+        waiting = len(self._live(stage)) - running + len(self.source.jobs.to_come(stage))
+        stopped = f"{tally.stopped} stopped, " if tally.stopped else ""
+        return f"{tally.finished} done, {running} running, {tally.failed} failed, {stopped}{waiting} waiting"
+
+    def _live(self, stage: StageName) -> list[Job]:
+        return [job for job in self.source.live.values() if job.stage == stage]
+
+    def _running(self, stage: StageName) -> list[str]:
+        return [hash for hash in self.running if self.source.given[hash].stage == stage]
 
     def to_go(self) -> str:
-        """Time to go, from the mean seconds of an epoch and the jobs that run at a time."""
-        if not self.epochs_heard:
-            return "?"
-        ahead = sum(self.left.values()) - sum(int(row.get("epoch", 0)) for row in self.running.values())
-        ahead += self.to_come() * max(self.epochs.values())
-        mean = self.seconds_heard / self.epochs_heard
-        return _clock(ahead * mean / min(self.slots, max(1, len(self.left) + self.to_come())))
+        """Time to go, from the mean seconds of an epoch and the jobs that run at a time.
+
+        That of the base encoders alone until a trial's epochs are known.
+        """
+        bases, trials = self._seconds_to_go("pretrain"), self._seconds_to_go("train")
+        if bases is None or (trials is None and not bases):
+            return "? to go"
+        if trials is None:
+            count = len(self._live("train")) + len(self.source.jobs.to_come("train"))
+            return f"{_clock(bases)} to go, then {count} trials"
+        return f"{_clock(bases + trials)} to go"
+
+    def _seconds_to_go(self, stage: StageName) -> float | None:
+        """Time that the jobs of one stage still take. If None, no epoch has been reported."""
+        tally, to_come = self.tallies[stage], self.source.jobs.to_come(stage)
+        jobs = self._live(stage)
+        if not (jobs or to_come):
+            return 0.0
+        if not tally.epochs:
+            return None
+        ahead = sum(job.epochs for job in jobs) + sum(to_come)
+        ahead -= sum(int(self.running[hash].get("epoch", 0)) for hash in self._running(stage))
+        return ahead * tally.seconds / tally.epochs / min(self.slots, len(jobs) + len(to_come))
 
     def table(self) -> Table:
         """The live table: a row for each running job."""
         table = Table(title=escape(self.summary()), title_justify="left", title_style="bold", expand=False)
         for heading in ("trial", "settings", "epoch", "train: contrastive", "validation: contrastive", "instance"):
             table.add_column(heading, justify="left" if heading in ("trial", "settings") else "right")
-        for name, row in self.running.items():
-            table.add_row(
-                name,
-                escape(self.labels[name]),
-                f"{row.get('epoch', 0)}/{self.epochs[name]}",
-                *(
-                    _number(row.get(key))
-                    for key in ("train_contrastive", "validation_contrastive", "validation_instance")
-                ),
-            )
+        for hash, row in list(self.running.items()):
+            job = self.source.given[hash]
+            kind = " (base encoder)" if job.stage == "pretrain" else ""
+            terms = (_number(row.get(term)) for term in SHOWN_TERMS)
+            table.add_row(f"{hash}{kind}", escape(job.label), self._epoch(hash), *terms)
         return table
 
+    def _epoch(self, hash: str) -> str:
+        return f"{self.running[hash].get('epoch', 0)}/{self.source.given[hash].epochs}"
 
-def _losses(row: dict[str, Any]) -> str:
+
+def _losses(row: Row) -> str:
     value = row.get("validation_contrastive")
     return f"validation contrastive {_number(value)}" if value is not None else ""
 
@@ -184,8 +188,3 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def _reason(trial: Trial) -> str:
-    trace = str(trial.get_error() or "").strip().splitlines()
-    return trace[-1].strip() if trace else "the worker died"

@@ -14,9 +14,10 @@ from typing import Annotated
 import typer
 
 from mixem.errors import ConfigError
-from mixem.files import is_local
-from sweeps.cli import DryRun, Overrides, RetryFailed, main
-from sweeps.cluster import BOOTSTRAP
+from mixem.run import Run
+from sweeps.cli import main
+from sweeps.cli.options import DryRun, Overrides, RetryFailed
+from sweeps.head import BOOTSTRAP
 from sweeps.launch import run_sweep
 from sweeps.lock import STALE_SECONDS, check_free, wait_until_free
 from sweeps.plan import Plan
@@ -30,9 +31,14 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def run(
-    spec: Annotated[Path | None, typer.Option(metavar="FILE", help="A sweep; none: the one `ray up` brought.")] = None,
+    spec: Annotated[
+        Path | None,
+        typer.Option("--spec", metavar="FILE", help="A sweep; without it, the one that `ray up` left here."),
+    ] = None,
     overrides: Overrides = None,
-    expect: Annotated[str | None, typer.Option(metavar="HASH", help="Refuse any other sweep than this one.")] = None,
+    expect: Annotated[
+        str | None, typer.Option("--expect", metavar="HASH", help="Refuse any other sweep than this one.")
+    ] = None,
     dry_run: DryRun = False,
     retry_failed: RetryFailed = False,
     wait: Annotated[bool, typer.Option("--wait", help=f"Wait for another launch to end, or {PATIENCE:.0f} s.")] = False,
@@ -41,14 +47,15 @@ def run(
 
     A dry run fails where another launch is under way.
     """
-    found = load_spec(spec, overrides or ()) if spec else _brought(overrides or [])
-    if expect not in (None, spec_hash(found)):
+    sweep = load_spec(spec, overrides or ()) if spec else _spec_of_the_cluster(overrides or [])
+    if expect not in (None, spec_hash(sweep)):
         raise ConfigError(
-            f"--expect {expect}: this head holds another sweep, {found.name} ({spec_hash(found)}); "
+            f"--expect {expect}: this head holds another sweep, {sweep.name} ({spec_hash(sweep)}); "
             "`ray up -y --no-restart FILE` brings it up to date"
         )
-    folder = found.folder
-    plan = Plan.of(found, folder if not is_local(folder) or folder.is_absolute() else Path.home() / folder)
+    folder = Run.at(sweep.folder)
+    below_home = folder.is_local and not folder.path.is_absolute()
+    plan = Plan.of(sweep, Path.home() / folder.path if below_home else folder)
     if wait:
         wait_until_free(plan.run, PATIENCE, lambda line: print(line, flush=True))
     if dry_run:
@@ -58,7 +65,7 @@ def run(
     run_sweep(plan, "auto", dry_run, retry_failed)
 
 
-def _brought(overrides: list[str]) -> SweepSpec:
+def _spec_of_the_cluster(overrides: list[str]) -> SweepSpec:
     """The sweep in the cluster's own file; Ray has written it as JSON, whose 1e-05 is text to a YAML reader."""
     try:
         return parse_spec(json.loads(BOOTSTRAP.read_text(encoding="utf-8")), BOOTSTRAP, overrides)
@@ -74,12 +81,12 @@ def _obtain_data(plan: Plan) -> None:
 
     for name, root in sorted({(config.data.name, config.data.root or "") for config in plan.trials.values()}):
         if name in SOURCES:
-            with _alone():
+            with _mutex():
                 print("\n".join(obtain(name, root or None, print)))
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def _mutex() -> Iterator[None]:
     """Keep launches with this home folder from unpacking the same archive together; a dead one keeps nobody waiting."""
     lock = Path("~/.cache/mixem/obtain.lock").expanduser()
     lock.parent.mkdir(parents=True, exist_ok=True)

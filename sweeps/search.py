@@ -1,141 +1,76 @@
-"""A search by Optuna: its study in the run folder, what it proposes, and what it is told.
-
-The study is SQLite, RUN/study.db. A driver that is killed in the middle of a write leaves a journal that SQLite rolls
-back, where Optuna's file of lines would be left torn; and the driver alone writes, so nothing hangs on locks over NFS.
-`optuna-dashboard sqlite:///RUN/study.db` shows it, also while it runs.
-"""
+"""A search by Optuna: what its study proposes and is told, and the jobs that come of it."""
 
 import math
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING, Literal
 
-from mixem.config import Config, LossWeights
-from mixem.errors import CheckpointError, ConfigError, MixemError
-from mixem.files import is_local
-from mixem.old_records import is_failed, is_finished, is_stopped, read_record, read_stopped, write_config
+import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from mixem.config import LossWeights
+from mixem.errors import CheckpointError, MixemError
+from mixem.records import TrialRecord
+from mixem.run import Snapshot, StageName, StageState, Status, TrialFolder
 from mixem.settings import digest
-from sweeps.axes import Point, random_points
-from sweeps.spec import SweepSpec
-
-try:
-    import optuna
-    from optuna.trial import FrozenTrial, Trial, TrialState
-    from sqlalchemy.exc import SQLAlchemyError
-except ImportError:
-    raise ConfigError("search: optuna is not installed; pip install 'mixem-sweeps[search]' brings it") from None
-
-if TYPE_CHECKING:
-    from sweeps.plan import Plan
-
-optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-REPEATS = "repeats an earlier point"
-"""The user attribute of a proposal that was made before; such a one is not run, and counts for nothing."""
+from sweeps.axes import random_points
+from sweeps.jobs import BaseEncoders, Job, Outcome
+from sweeps.plan import FAILURES, Plan
+from sweeps.study import REPEATS, load_study, proposals, trials_at
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a trial ended: `value` is the last of the criterion (NaN where it failed), measured at `epoch`."""
-
-    status: Literal["finished", "stopped", "failed"]
-    value: float = math.nan
-    epoch: int = 0
-
-
-def recorded(folder: Path, judge: LossWeights) -> Outcome | None:
-    """What a trial's folder says of its end; none: it has not ended."""
+def recorded(folder: TrialFolder, state: StageState[TrialRecord], judge: LossWeights) -> Outcome | None:
+    """How a trial ended, as its folder says. If None, it has not ended."""
     try:
-        if is_finished(folder):
-            record = read_record(folder)
-            return Outcome("finished", judge.total(record["validation"]), record["epochs"])
-        if is_stopped(folder):
-            epoch, terms = read_stopped(folder)
-            return Outcome("stopped", judge.total(terms), epoch)
+        if state.record:
+            return Outcome(Status.FINISHED, judge.total(state.record.validation.model_dump()), state.record.epochs)
+        if state.status == Status.STOPPED:
+            stopped = folder.stopped()
+            return Outcome(Status.STOPPED, judge.total(stopped.validation), stopped.epoch)
     except (CheckpointError, KeyError):
-        return Outcome("failed")
-    return Outcome("failed") if is_failed(folder) else None
-
-
-def known_trials(spec: SweepSpec, run: Path) -> dict[str, Config]:
-    """The trials of all points that the study in `run` holds; without one, of those that it will begin with."""
-    _check_place(run)
-    study = _open(spec, run) if (run / "study.db").exists() else None
-    trials: dict[str, Config] = {}
-    for frozen in _proposals(study) if study else ():
-        params = frozen.params or frozen.system_attrs.get("fixed_params", {})
-        if params.keys() == spec.axes.keys() - {"seed"}:  # else the driver was killed while it was proposed
-            trials |= _trials_at(spec, params)
-    return trials or spec.trials()
-
-
-def _check_place(run: Path) -> None:
-    if not is_local(run):
-        raise ConfigError(f"search: optuna keeps its study in a file, which {run} cannot hold; use a local run folder")
-
-
-def _open(spec: SweepSpec, run: Path, create: bool = False) -> optuna.Study | None:
-    """The study of what the spec searches and how it judges; another in either is another study in the same file."""
-    about = {"first": next(iter(spec.trials())), **spec.model_dump(mode="json", include={"axes", "search_seed"})}
-    assert spec.judge is not None
-    about["judge"] = spec.judge.model_dump()
-    name = f"{spec.name}-{digest(about)}"
-    try:
-        waits = {"connect_args": {"timeout": 60}}  # seconds for a dashboard's lock
-        storage = optuna.storages.RDBStorage(f"sqlite:///{run.resolve()}/study.db", engine_kwargs=waits)
-        if create:
-            return optuna.create_study(study_name=name, storage=storage, load_if_exists=True)
-        return optuna.load_study(study_name=name, storage=storage)
-    except KeyError:
-        return None
-    except (SQLAlchemyError, optuna.exceptions.OptunaError) as error:
-        raise MixemError(f"{run}/study.db: cannot be opened ({' '.join(str(error).split())[:200]})") from None
-
-
-def _proposals(study: optuna.Study) -> Iterator[FrozenTrial]:
-    return (trial for trial in study.get_trials(deepcopy=False) if REPEATS not in trial.user_attrs)
-
-
-def _trials_at(spec: SweepSpec, point: Point) -> dict[str, Config]:
-    return spec.trials_at([{**point, "seed": seed} for seed in spec.seeds])
+        return Outcome(Status.FAILED)
+    return Outcome(Status.FAILED) if state.status in FAILURES else None
 
 
 class Search:
-    """The study of a plan: `next` names a trial to run, `ended` is told what came of it.
+    """The study of a plan, which grows by what is proposed: `next` names a trial to run, `ended` tells what came of it.
 
     A point is one trial for each seed, and its value their mean. Points that were under way when the driver ended are
     taken up first, and told at once where their trials have ended. The sampler's seed derives from the point's number,
     so an interrupted search draws as an uninterrupted one.
     """
 
-    def __init__(self, plan: "Plan", retry_failed: bool) -> None:
+    def __init__(self, plan: Plan, snapshot: Snapshot, retry_failed: bool = False) -> None:
         """Open the study of the plan, or begin it. `retry_failed`: try points again whose trials failed."""
-        self.plan, self.spec, self.retry_failed = plan, plan.spec, retry_failed
+        assert plan.spec.judge is not None
+        self.plan, self.spec, self.judge, self.retry_failed = plan, plan.spec, plan.spec.judge, retry_failed
         self.spaces = self.spec.spaces()
         self.queue: deque[str] = deque()
         self.outcomes: dict[str, Outcome] = {}
+        self._states = dict(snapshot.trials)
         self._seen: set[str] = set()
         self._points: dict[str, tuple[Trial, list[str]]] = {}
-        plan.run.mkdir(parents=True, exist_ok=True)
-        study = _open(self.spec, plan.run, create=True)
+        plan.run.path.mkdir(parents=True, exist_ok=True)
+        study = load_study(self.spec, plan.run, create=True)
         assert study is not None
         self.study = study
         for point in self.spec.points()[:: len(self.spec.seeds)]:
             study.enqueue_trial({key: point[key] for key in self.spaces}, skip_if_exists=True)
+        self._take_up()
+
+    def _take_up(self) -> None:
+        """Go on with the proposals that were under way, and leave out those that are over."""
         latest: dict[str, FrozenTrial] = {}
-        for frozen in _proposals(study):
+        for frozen in proposals(self.study):
             if frozen.state == TrialState.RUNNING:
-                self._take(Trial(study, frozen._trial_id))
+                self._take(Trial(self.study, frozen._trial_id))
             elif frozen.state != TrialState.WAITING:
-                latest[next(iter(_trials_at(self.spec, frozen.params)))] = frozen
-        for name, frozen in latest.items():
-            if retry_failed and frozen.state == TrialState.FAIL:
-                study.enqueue_trial(frozen.params)
+                latest[next(iter(trials_at(self.spec, frozen.params)))] = frozen
+        for hash, frozen in latest.items():
+            if self.retry_failed and frozen.state == TrialState.FAIL:
+                self.study.enqueue_trial(frozen.params)
             else:
-                self._seen.add(name)
+                self._seen.add(hash)
 
     @property
     def left(self) -> int:
@@ -144,7 +79,7 @@ class Search:
         return max(0, self.spec.samples - len(self._seen))
 
     def next(self) -> str | None:
-        """The hash of the next trial to run; none: the search is over, but for what runs."""
+        """The hash of the next trial to run. If None, all points are proposed, and their trials run or are over."""
         self.fill()
         return self.queue.popleft() if self.queue else None
 
@@ -153,54 +88,121 @@ class Search:
         while not self.queue and self.left:
             self._take(self.study.ask())
 
-    def ended(self, name: str, outcome: Outcome | None) -> None:
-        """Hear how a trial ended (none: as its record says); the study is told when the point's last one has."""
-        assert self.spec.judge is not None
-        found = outcome or recorded(self.plan.trial_folder(name), self.spec.judge)
-        self.outcomes[name] = found or Outcome("failed")
-        trial, names = self._points[name]
-        if self.outcomes.keys() >= set(names):
-            self._tell(trial, [self.outcomes[name] for name in names])
+    def ended(self, hash: str, outcome: Outcome) -> Outcome:
+        """Tell the study of a point when its last trial has ended; returns how this one did.
+
+        A value that was not reported is looked up: another driver had finished the trial.
+        """
+        if outcome.status != Status.FAILED and math.isnan(outcome.value):
+            outcome = self._recorded(hash) or Outcome(Status.FAILED)
+        self.outcomes[hash] = outcome
+        self._tell(*self._points[hash])
+        return outcome
+
+    def _recorded(self, hash: str) -> Outcome | None:
+        folder = self.plan.run.trial(hash)
+        return recorded(folder, self._states.pop(hash) if hash in self._states else folder.read(), self.judge)
 
     def _take(self, trial: Trial) -> None:
         """Take a proposal up: add its trials to the plan, and queue those that have not ended."""
-        assert self.spec.judge is not None
         seed = int(digest({"search_seed": self.spec.search_seed, "point": trial.number}), 16) % 2**32
         self.study.sampler = optuna.samplers.TPESampler(seed=seed)
-        trials = _trials_at(self.spec, {key: space.suggest(trial, key) for key, space in self.spaces.items()})
+        trials = trials_at(self.spec, {key: space.suggest(trial, key) for key, space in self.spaces.items()})
         first = next(iter(trials))
         if first in self._seen:
             self._replace(trial)
             return
         self._seen.add(first)
         self._points |= dict.fromkeys(trials, (trial, list(trials)))
-        self.plan.trials.update(trials)
-        for name, config in trials.items():
-            outcome = recorded(self.plan.trial_folder(name), self.spec.judge)
-            if outcome is None or (outcome.status == "failed" and self.retry_failed):
-                write_config(self.plan.trial_folder(name), config)
-                self.queue.append(name)
+        self.plan = self.plan.grown(trials)
+        for hash, config in trials.items():
+            outcome = self._recorded(hash)
+            if outcome is None or (outcome.status == Status.FAILED and self.retry_failed):
+                self.plan.run.trial(hash).write_config(config)
+                self.queue.append(hash)
             else:
-                self.outcomes[name] = outcome
+                self.outcomes[hash] = outcome
         self.plan.write()
-        if self.outcomes.keys() >= trials.keys():
-            self._tell(trial, [self.outcomes[name] for name in trials])
+        self._tell(trial, list(trials))
 
     def _replace(self, trial: Trial) -> None:
         """Put a random point in the place of a proposal that was made before."""
         trial.set_user_attr(REPEATS, True)
         self.study.tell(trial, state=TrialState.FAIL)
         points = random_points(self.spaces, self.spec.search_seed)
-        new = (point for point in points if next(iter(_trials_at(self.spec, point))) not in self._seen)
+        new = (point for point in points if next(iter(trials_at(self.spec, point))) not in self._seen)
         if (point := next(new, None)) is not None:
             self.study.enqueue_trial(point)
 
-    def _tell(self, trial: Trial, outcomes: list[Outcome]) -> None:
+    def _tell(self, trial: Trial, hashes: list[str]) -> None:
+        """Tell the study what came of a point, once all of its trials have ended."""
+        if not self.outcomes.keys() >= set(hashes):
+            return
+        outcomes = [self.outcomes[hash] for hash in hashes]
         statuses, value = {outcome.status for outcome in outcomes}, fmean(outcome.value for outcome in outcomes)
-        if "failed" in statuses:
+        if Status.FAILED in statuses:
             self.study.tell(trial, state=TrialState.FAIL)
-        elif "stopped" in statuses:
+        elif Status.STOPPED in statuses:
             trial.report(value, min(outcome.epoch for outcome in outcomes))
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
             self.study.tell(trial, value)
+
+
+class StudyJobs:
+    """The trials that a search proposes, as far ahead as the cluster can take them, and one more.
+
+    A base encoder that failed ends the sweep: the study has not lost the points, they are proposed again.
+    """
+
+    def __init__(self, search: Search, bases: BaseEncoders, capacity: Callable[[], int]) -> None:
+        """`capacity`: how many trials the cluster can run at a time, with the nodes that it may start."""
+        self.search, self.bases, self.capacity = search, bases, capacity
+        self.statuses: dict[str, Status] = {}
+        self._waiting: dict[str, str] = {}
+        self._open: set[str] = set()
+        """The trials that were taken from the search and have not ended."""
+        search.fill()
+
+    @property
+    def plan(self) -> Plan:
+        """All trials that have been proposed."""
+        return self.search.plan
+
+    @property
+    def queued(self) -> list[str]:
+        """The trials that are proposed and to be run."""
+        return [*self._waiting, *self.search.queue]
+
+    def next(self) -> Job | None:
+        """The next base encoder, a trial whose own one is done, or else one that is proposed now."""
+        if job := self.bases.next():
+            return job
+        while not (ready := self._ready()):
+            if len(self._open) > self.capacity() or not (proposed := self.search.next()):
+                return None
+            self._open.add(proposed)
+            self._waiting[proposed] = self.plan.base_of(proposed)
+        base = self._waiting.pop(ready)
+        if problem := self.bases.problem(base):
+            raise MixemError(problem)
+        return self.bases.trial(ready, self.plan.trials[ready], base)
+
+    def _ready(self) -> str | None:
+        """A trial whose base encoder is done."""
+        return next((hash for hash, base in self._waiting.items() if not self.bases.is_under_way(base)), None)
+
+    def ended(self, hash: str, outcome: Outcome) -> None:
+        """Take note of how a job ended; the study is told of a trial."""
+        if hash in self.bases:
+            self.bases.ended(hash)
+        else:
+            self._open.discard(hash)
+            self.statuses[hash] = self.search.ended(hash, outcome).status
+
+    def to_come(self, stage: StageName) -> Sequence[int]:
+        """The epochs of each job of a stage that `next` has yet to give."""
+        if stage == "pretrain":
+            return self.bases.to_come()
+        count = self.search.left * len(self.plan.spec.seeds) + len(self.search.queue) + len(self._waiting)
+        return [max(config.train.epochs for config in self.plan.trials.values())] * count

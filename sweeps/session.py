@@ -3,20 +3,24 @@
 import logging
 import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import ray
 
-from mixem.errors import ConfigError, MixemError
+from mixem.errors import MixemError
+from sweeps.head import autoscaled_nodes
 from sweeps.spec import Resources
+
+Node = Mapping[str, float]
+"""What a node has: its resources by name."""
 
 
 @contextmanager
 def connected(address: str | None, log: Path) -> Iterator[None]:
-    """A connection to the cluster at `address`, or a Ray of our own; Ray's own messages go to the file `log`.
+    """A connection to the cluster at `address` or, if that is None, a Ray of our own; its messages go to `log`.
 
     SIGTERM then interrupts as Ctrl-C does. For the main thread alone.
     """
@@ -45,28 +49,32 @@ def connected(address: str | None, log: Path) -> Iterator[None]:
         handler.close()
 
 
-def check_resources(resources: Resources, nodes: list[dict[str, float]]) -> None:
-    """Refuse a trial that none of `nodes` could ever hold; raises ConfigError naming what they have."""
-    if any(node.get("CPU", 0) >= resources.cpu and node.get("GPU", 0) >= resources.gpu for node in nodes):
-        return
-    there = ", ".join(f"{node.get('CPU', 0):g} CPU(s) and {node.get('GPU', 0):g} GPU(s)" for node in nodes)
-    asked = f"{resources.cpu:g} CPU(s) and {resources.gpu:g} GPU(s)"
-    raise ConfigError(f"resources: a trial asks for {asked}, which no node has; the nodes have: {there}")
-
-
 def cores_for(jobs: int) -> int:
     """CPU cores for each of `jobs` that run side by side: a share of all, at most those of the largest node."""
     cores = [int(node.get("CPU", 0)) for node in nodes()]
     return max(1, min(sum(cores) // max(1, jobs), max(cores)))
 
 
-def slots(resources: Resources) -> int:
-    """How many jobs the cluster runs at a time."""
-    total = ray.cluster_resources()
-    by_cpu = total.get("CPU", 0) / resources.cpu
-    return int(min(by_cpu, total.get("GPU", 0) / resources.gpu) if resources.gpu else by_cpu)
+def slots(resources: Resources, nodes: Iterable[Node]) -> int:
+    """How many jobs run on `nodes` at a time."""
+    return sum(_slots(resources, node) for node in nodes)
 
 
-def nodes() -> list[dict[str, float]]:
-    """What each node of the connected cluster has: its resources by name."""
+def _slots(resources: Resources, node: Node) -> int:
+    by_cpu = node.get("CPU", 0) / resources.cpu
+    return int(min(by_cpu, node.get("GPU", 0) / resources.gpu) if resources.gpu else by_cpu)
+
+
+def nodes() -> list[Node]:
+    """What each node of the connected cluster has."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def capacity(resources: Resources, address: str | None) -> int:
+    """How many jobs the cluster at `address` runs at a time once its autoscaler has started all nodes it may."""
+    return max(slots(resources, nodes()), slots(resources, nodes_to_come(address)))
+
+
+def nodes_to_come(address: str | None) -> list[Node]:
+    """What each node has that the autoscaler of the cluster at `address` may start; none where Ray is our own."""
+    return [*autoscaled_nodes()] if address else []

@@ -4,11 +4,11 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from mixem.config import Config, CountOrZero, Positive, Section, Weight
+from mixem.config import Config, Count, CountOrZero, Criterion, LossWeights, Positive, Section, Seed, Weight
 from mixem.errors import ConfigError
 from mixem.files import run_path
 from mixem.settings import (
@@ -23,8 +23,97 @@ from mixem.settings import (
     set_key,
     validate,
 )
-from sweeps.axes import Point, Space, first_points, random_points, size, spaces
-from sweeps.search_settings import SearchSettings
+from sweeps.axes import Point, Range, Space, first_points, random_points, size, spaces
+
+
+def _as_axis(value: Any) -> Any:
+    axis = value if isinstance(value, Range | list) else [value]
+    if axis == []:
+        raise ValueError("at least 1 value is needed")
+    return axis
+
+
+Axis = Annotated[Range | list[Any], BeforeValidator(_as_axis)]
+
+
+class Stopping(Section):
+    """How early a scheduler stops trials."""
+
+    grace_period: Count = 10
+    """Epochs that every trial may run."""
+    reduction_factor: Annotated[int, Field(ge=2)] = 4
+    """asha: one of so many trials goes on past each rung, and rungs lie apart by this factor."""
+
+
+class SearchSettings(Section):
+    """The part of a sweep's file that says what is tried; raises ValueError for settings that do not go together."""
+
+    axes: Annotated[dict[str, Axis], Field(min_length=1)]
+    """Configuration keys, each with the values to try or, unless the search is a grid, a range."""
+    search: Literal["grid", "random", "optuna"] = "grid"
+    """All combinations of the values, random points, or points that Optuna's TPE proposes."""
+    samples: Count | None = None
+    """random and optuna: how many points are tried, each with every seed."""
+    search_seed: Seed = 0
+    """random and optuna: seed of the points."""
+    scheduler: Literal["none", "asha", "median"] = "none"
+    """What stops trials early that do worse than others at the same epoch."""
+    stopping: Stopping = Stopping()
+    """asha and median: how early."""
+    criterion: Criterion = "reference"
+    """The validation loss by which a configuration is picked (paper section 7)."""
+    reference: LossWeights = LossWeights()
+    """The weights with which `reference` scores every trial."""
+
+    @property
+    def judge(self) -> LossWeights | None:
+        """The weights of the criterion, the same for every trial. If None, it is `own`, whose weights differ."""
+        if self.criterion == "contrastive":
+            return LossWeights(lambda1=0, lambda2=0, lambda3=0, lambda4=0)
+        return self.reference if self.criterion == "reference" else None
+
+    @field_validator("axes", mode="before")
+    @classmethod
+    def _read_ranges(cls, axes: Any) -> Any:
+        if not isinstance(axes, Mapping):
+            return axes
+        return {
+            key: validate(Range, axis, f"axes.{key}") if isinstance(axis, Mapping) else axis
+            for key, axis in axes.items()
+        }
+
+    @model_validator(mode="after")
+    def _axes_fit_the_search(self) -> Self:
+        ranges = [key for key, axis in self.axes.items() if isinstance(axis, Range)]
+        if self.search == "grid":
+            if ranges:
+                raise ValueError(
+                    f"axes.{ranges[0]}: a range is not allowed with search grid; random and optuna take it"
+                )
+            if self.samples:
+                raise ValueError(f"samples: {self.samples} is not allowed with search grid; it tries all combinations")
+            return self
+        if not self.samples:
+            raise ValueError(f"samples: missing; search {self.search} needs the number of points")
+        if "seed" in ranges:
+            raise ValueError("axes.seed: a range is not allowed; list the seeds, every point runs with each")
+        if not self.axes.keys() - {"seed"}:
+            raise ValueError(f"axes: search {self.search} needs one beside the seed")
+        return self
+
+    @model_validator(mode="after")
+    def _trials_can_be_compared(self) -> Self:
+        if self.scheduler != "none" and "train.epochs" in self.axes:
+            raise ValueError(
+                f"axes.train.epochs: not allowed with scheduler {self.scheduler}; it compares trials epoch by epoch"
+            )
+        compares = "search optuna" if self.search == "optuna" else f"scheduler {self.scheduler}"
+        if self.criterion == "own" and compares != "scheduler none":
+            raise ValueError(
+                f"criterion: own is not allowed with {compares}; it weighs every trial differently, so its values "
+                "cannot be compared; reference or contrastive can"
+            )
+        return self
 
 
 class Resources(Section):
@@ -50,7 +139,7 @@ class SweepSpec(SearchSettings):
     max_failures: CountOrZero = 2
     """How often a trial whose worker died is started again, from its last saved state."""
     run: str | None = None
-    """The run folder, a path or a URL such as s3://bucket/run; none: runs/<name> in the current folder."""
+    """The run folder, a path or a URL such as s3://bucket/run. If None, runs/<name> in the current folder."""
 
     @property
     def folder(self) -> Path:
@@ -71,19 +160,19 @@ class SweepSpec(SearchSettings):
     def spaces(self) -> dict[str, Space]:
         """The axes that are sampled, all but the seed; raises ConfigError for values that the search cannot take."""
         axes, base = {key: axis for key, axis in self.axes.items() if key != "seed"}, self.base_config()
-        found = spaces(axes, base)
-        if self.samples and self.samples > size(found):
-            raise ConfigError(f"samples: {self.samples} is not allowed; the axes have {size(found)} points")
+        sampled = spaces(axes, base)
+        if self.samples and self.samples > size(sampled):
+            raise ConfigError(f"samples: {self.samples} is not allowed; the axes have {size(sampled)} points")
         for key, axis in axes.items() if self.search == "optuna" else ():
             values = axis if isinstance(axis, list) else [axis.low, axis.high]
             if any(not isinstance(value, str | int | float | None) for value in values):
                 raise ConfigError(f"axes.{key}: {axis} is not allowed with search optuna; single values alone")
             if len({base_hash(validate(Config, set_key(base, key, value))) for value in values}) > 1:
                 raise ConfigError(f"axes.{key}: not allowed with search optuna, it changes the base encoder; fix it")
-        return found
+        return sampled
 
     def points(self) -> list[Point]:
-        """The points that are known before anything has run; optuna: those it begins with. Raises ConfigError."""
+        """The points before anything has run; of a search by Optuna those it begins with. Raises ConfigError."""
         if self.search == "grid":
             return [
                 dict(zip(self.axes, values, strict=True))
@@ -137,7 +226,7 @@ class SweepSpec(SearchSettings):
                 raise ConfigError(f"config.{key}: {fixed!r} is not allowed; {key} is an axis, set its values there")
 
     def point(self, config: Config, keys: Iterable[str] | None = None) -> str:
-        """Where a trial lies on the axes (all, or those named by `keys`), for people."""
+        """Where a trial lies on the axes (all, or those named by `keys`), in words."""
         return ", ".join(f"{key} = {_shown(value_at(config, key))}" for key in keys or self.axes)
 
 

@@ -1,61 +1,89 @@
 """Early stopping: Tune's schedulers on the sweep's criterion, an epoch at a time."""
 
-import csv
 import math
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable
 
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import ASHAScheduler, MedianStoppingRule, TrialScheduler
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
 from mixem.config import LossWeights
-from mixem.files import read_text
+from mixem.run import Snapshot, Status, TrialFolder, validation_terms
 from sweeps.plan import Plan
 
 
-def scheduler(plan: Plan) -> TrialScheduler | None:
-    """The scheduler of a plan, which has heard of the trials that ended before; none: every trial runs to its end."""
-    spec = plan.spec
-    if spec.scheduler == "none":
+class TrialsOnly(FIFOScheduler):
+    """A scheduler that sees the trials, and no base encoder, whose epochs are of another kind.
+
+    Of a trial it is told the results that hold the criterion: those of a failed one do not.
+    """
+
+    def __init__(self, scheduler: TrialScheduler) -> None:
+        super().__init__()
+        self.scheduler = scheduler
+
+    def on_trial_add(self, tune_controller: object, trial: Trial) -> None:
+        """Tell of a new trial."""
+        if _is_trial(trial):
+            self.scheduler.on_trial_add(tune_controller, trial)
+
+    def on_trial_error(self, tune_controller: object, trial: Trial) -> None:
+        """Tell of a trial whose worker died."""
+        if _is_trial(trial):
+            self.scheduler.on_trial_error(tune_controller, trial)
+
+    def on_trial_result(self, tune_controller: object, trial: Trial, result: dict[str, object]) -> str:
+        """Let the scheduler decide whether a trial goes on."""
+        if not _is_trial(trial) or "criterion" not in result:
+            return str(TrialScheduler.CONTINUE)
+        return str(self.scheduler.on_trial_result(tune_controller, trial, result))
+
+    def on_trial_complete(self, tune_controller: object, trial: Trial, result: dict[str, object]) -> None:
+        """Tell of a trial's last result."""
+        if _is_trial(trial) and "criterion" in result:
+            self.scheduler.on_trial_complete(tune_controller, trial, result)
+
+    def on_trial_remove(self, tune_controller: object, trial: Trial) -> None:
+        """Tell of a trial that was taken back before it ran."""
+        if _is_trial(trial):
+            self.scheduler.on_trial_remove(tune_controller, trial)
+
+
+def scheduler(plan: Plan, snapshot: Snapshot) -> TrialScheduler | None:
+    """The scheduler of a plan, which is told of the trials that ended before. If None, every trial runs to its end."""
+    if plan.spec.scheduler == "none":
         return None
-    assert spec.judge is not None
-    epochs, options = max(config.train.epochs for config in plan.trials.values()), spec.stopping
+    assert plan.spec.judge is not None
+    chosen = _chosen(plan)
+    for hash in snapshot.those(Status.FINISHED, Status.STOPPED):
+        _replay(chosen, hash, _curve(plan.run.trial(hash), plan.spec.judge))
+    return TrialsOnly(chosen)
+
+
+def _chosen(plan: Plan) -> TrialScheduler:
+    epochs, options = max(config.train.epochs for config in plan.trials.values()), plan.spec.stopping
     common = {"time_attr": "epoch", "metric": "criterion", "mode": "min", "grace_period": options.grace_period}
-    chosen: TrialScheduler = (
-        ASHAScheduler(**common, max_t=epochs, reduction_factor=options.reduction_factor, stop_last_trials=False)
-        if spec.scheduler == "asha"
-        else MedianStoppingRule(**common, min_time_slice=math.inf)  # never pause: a trial's state stays in its worker
-    )
-    for name in (*plan.finished(), *plan.stopped()):
-        _replay(chosen, name, _curve(plan.trial_folder(name), spec.judge))
-    return chosen
+    if plan.spec.scheduler == "asha":
+        factor = options.reduction_factor
+        return ASHAScheduler(**common, max_t=epochs, reduction_factor=factor, stop_last_trials=False)
+    return MedianStoppingRule(**common, min_time_slice=math.inf)  # never pause: a trial's state stays in its worker
 
 
-def _replay(chosen: TrialScheduler, name: str, curve: Iterable[dict[str, float]]) -> None:
-    """Let a scheduler hear of a trial that ended before, as if it had run now."""
-    trial = Trial(name, trial_id=name, stub=True)
+def _is_trial(trial: Trial) -> bool:
+    return bool(trial.config["job"]["stage"] == "train")
+
+
+def _replay(chosen: TrialScheduler, hash: str, curve: Iterable[dict[str, float]]) -> None:
+    """Tell a scheduler of a trial that ended before, as if it had run now."""
+    trial = Trial(hash, trial_id=hash, stub=True)
     chosen.on_trial_add(None, trial)
-    # the median rule will not hear more of a trial that it would have stopped itself
-    hear = chosen.on_trial_complete if isinstance(chosen, MedianStoppingRule) else chosen.on_trial_result
+    # the median rule takes no further results of a trial that it would have stopped itself
+    tell = chosen.on_trial_complete if isinstance(chosen, MedianStoppingRule) else chosen.on_trial_result
     for row in curve:
-        hear(None, trial, row)
+        tell(None, trial, row)
 
 
-def _curve(folder: Path, judge: LossWeights) -> Iterable[dict[str, float]]:
+def _curve(folder: TrialFolder, judge: LossWeights) -> Iterable[dict[str, float]]:
     """The criterion in every epoch that measured it."""
-    try:
-        text = read_text(folder / "metrics.csv")
-    except OSError:
-        return
-    for row in csv.DictReader(text.splitlines()):
-        terms = validation_terms(row)
-        if terms:
+    for row in folder.metrics():
+        if terms := validation_terms(row):
             yield {"epoch": int(row["epoch"]), "criterion": judge.total(terms)}
-
-
-def validation_terms(row: Mapping[str, Any]) -> dict[str, float]:
-    """The validation terms of a row of metrics.csv, without those that were not measured."""
-    prefix = "validation_"
-    measured = {key: value for key, value in row.items() if key.startswith(prefix) and value not in (None, "")}
-    return {key.removeprefix(prefix): float(value) for key, value in measured.items()}

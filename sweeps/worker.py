@@ -1,4 +1,4 @@
-"""The Ray side of one trial: a trainable whose step is one epoch of an Experiment."""
+"""The Ray side of one job: a trainable whose step is one epoch of an Experiment."""
 
 import errno
 import os
@@ -8,18 +8,35 @@ from typing import Any
 import ray
 import torch
 from ray import tune
+from torch import Tensor
 
 from mixem.config import Config, LossWeights
 from mixem.data.dataset import Dataset
-from mixem.errors import MixemError
-from mixem.experiment import Experiment
-from mixem.files import run_path
-from mixem.old_records import Stage, is_finished, write_failure
+from mixem.errors import CheckpointError, DataError, MixemError
+from mixem.experiment import Experiment, load_base
+from mixem.run import Run, StageFolder, Status
 from mixem.settings import base_hash
+from mixem.stages import MIXEM, STAGES
 from sweeps.images import images_key
+from sweeps.jobs import Job
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
+RUNNING = "running"
+"""The status in a report of a job that is not over."""
+DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 """What writing to a full disk, or over a quota, ends with."""
+
+
+def task(job: Job, run: Run, judge: LossWeights | None) -> dict[str, Any]:
+    """What Tune hands to a worker; `judge` weighs the criterion that a trial reports."""
+    return {
+        "hash": job.hash,
+        "stage": job.stage,
+        "run": str(run.path.resolve()),
+        "config": job.config.model_dump_json(),
+        "judge": judge.model_dump_json() if judge and job.stage == "train" else None,
+        "cpu": job.resources.cpu,
+        "gpu": job.resources.gpu,
+    }
 
 
 def assigned_gpus() -> list[str]:
@@ -33,81 +50,105 @@ def assigned_gpus() -> list[str]:
     return gpus
 
 
+class HaltError(Exception):
+    """What no job can be run with here: a node that is of no use, or a damaged base encoder."""
+
+
 class StageTrainable(tune.Trainable):
     """Runs experiments one after another in one worker process; a step is one epoch.
 
-    Tune's config holds the stage, the folder and the Config as JSON. What is wrong with the trial itself (divergence,
-    images that do not fit) is recorded and ends it; a full disk, or a node that is of no use, on which one trial after
-    another would fail, is reported, and ends the sweep; anything else (a dead worker, no memory) is left to Tune,
+    Tune's config holds a `task`. What is wrong with the trial itself (divergence, images that do not fit) is recorded
+    and ends it; a full disk, a damaged base encoder, or a node that is of no use, on which one trial after another
+    would fail, is reported as `halt`, and ends the sweep; anything else (a dead worker, no memory) is left to Tune,
     which starts the trial again, and it goes on from its last saved state.
     """
 
-    def setup(self, config: dict[str, Any], images: Mapping[str, Any], bases: Mapping[str, Any]) -> None:
-        """`images`: images key to a Dataset's object reference; `bases`: base hash to its weights' reference.
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        """What the job of a config asks for."""
+        job = config["job"]
+        return tune.PlacementGroupFactory([{"CPU": job["cpu"]} | ({"GPU": job["gpu"]} if job["gpu"] else {})])
 
-        Both lie in the object store, whose memory the workers of one machine share.
-        """
-        self.images = images
-        self.bases = bases
-        self.gpus = assigned_gpus()
+    def setup(self, config: dict[str, Any], images: Mapping[str, Any]) -> None:
+        """`images`: images key to a Dataset's object reference, in the memory that the machine's workers share."""
+        self.images, self.gpus = images, assigned_gpus()
+        self.base: tuple[str, dict[str, Tensor]] | None = None
+        """The last base encoder that a trial began from: its hash and its weights."""
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take up the next trial in the same process; nothing is touched before its first step.
+        """Take up the next job in the same process; nothing is touched before its first step.
 
-        Tune may start a worker for a trial that another worker has taken up in the meantime.
+        Tune may start a worker for a job that another worker has taken up in the meantime.
         """
         self.job = new_config["job"]
         self.settings = Config.model_validate_json(self.job["config"])
-        self.folder = run_path(self.job["folder"])
-        self.experiment: Experiment | None = None
+        self.run = Run.at(self.job["run"])
+        self.folder: StageFolder[Any] = self.run.folder(self.job["stage"], self.job["hash"])
+        self.experiment: Experiment[Any] | None = None
         torch.cuda.empty_cache()  # what the last trial held: others may share the GPU; nothing where there is none
         return True
 
-    def _unfit(self) -> str:
-        """What no trial can be trained with on this node, which may have joined after the sweep's own checks."""
-        node, run = ray.util.get_node_ip_address(), self.folder.parent.parent
-        if not (run / "spec.yaml").exists():
-            return f"{run} on node {node}: not the driver's run folder; take the node away"
-        if self.gpus and self.settings.runtime.device != "cpu" and not torch.cuda.is_available():
-            return f"node {node}: torch cannot use the GPU that Ray gives; mend its driver or take the node away"
-        return ""
+    def step(self) -> dict[str, Any]:
+        """Train one epoch; the last report of a job carries `done`, and in `status` how it ended.
 
-    def _begin(self) -> Experiment:
-        stage: Stage = self.job["stage"]
+        A trial that a scheduler has stopped is not told: its worker takes up the next one.
+        """
+        failed = {"done": True, "status": Status.FAILED.value}
+        try:
+            if self.experiment is None:
+                if self.folder.status() == Status.FINISHED:
+                    return {"done": True, "status": Status.FINISHED.value}
+                self.experiment = self._begin()
+            return self._report(self.experiment)
+        except HaltError as error:
+            return {**failed, "halt": str(error)}
+        except MixemError as error:
+            self.folder.fail(str(error), self.experiment.training.epochs_done if self.experiment else None)
+            return failed
+        except OSError as error:
+            if error.errno not in DISK_FULL_ERRNOS:
+                raise
+            return {**failed, "halt": f"{error.filename or self.folder.path}: {error.strerror}; make room"}
+
+    def _begin(self) -> Experiment[Any]:
+        """The experiment of the job; raises HaltError where none can begin here."""
+        self._check_node()
+        stage = STAGES[self.job["stage"]]
         dataset: Dataset = ray.get(self.images[images_key(self.settings.data)])
-        base = ray.get(self.bases[base_hash(self.settings)]) if stage == "train" else None
+        base = self._base_weights(dataset) if stage is MIXEM else None
         return Experiment(stage, self.settings, self.folder, dataset, base)
 
-    def step(self) -> dict[str, Any]:
-        """Train one epoch; the last report of a trial carries `done`, and in `status` how it ended.
+    def _check_node(self) -> None:
+        """Raise HaltError on a node where no job can be run; it may have joined after the sweep's own checks."""
+        node = ray.util.get_node_ip_address()
+        if not self.run.spec_file.exists():
+            raise HaltError(f"{self.run} on node {node}: not the driver's run folder; take the node away")
+        if self.gpus and self.settings.runtime.device != "cpu" and not torch.cuda.is_available():
+            raise HaltError(
+                f"node {node}: torch cannot use the GPU that Ray gives; mend its driver or take the node away"
+            )
 
-        Where the sweep has one criterion for all trials, each report carries its value. A trial that a scheduler has
-        stopped hears nothing of it: its worker takes up the next one. Tune keeps statistics of every number of every
-        trial, so the row of metrics.csv travels as a list.
-        """
-        if self.experiment is None and is_finished(self.folder):
-            return {"done": True, "status": "finished"}
-        failed = {"done": True, "status": "failed"}
-        if self.experiment is None and (unfit := self._unfit()):
-            return {**failed, "ends": unfit}
-        try:
+    def _base_weights(self, dataset: Dataset) -> dict[str, Tensor]:
+        hash = base_hash(self.settings)
+        if self.base is None or self.base[0] != hash:
+            self.base = None  # two need not be held at a time
             try:
-                self.experiment = self.experiment or self._begin()
-                record = self.experiment.step()
-            except MixemError as error:
-                epoch = self.experiment.training.epochs_done if self.experiment else None
-                write_failure(self.folder, self.job["name"], str(error), epoch)
-                return failed
-        except OSError as error:
-            if error.errno not in FULL:
-                raise
-            return {**failed, "ends": f"{error.filename or self.folder}: {error.strerror}; make room"}
-        finished = self.experiment.finished
-        if finished:
+                self.base = (hash, load_base(self.run.base(hash), dataset))
+            except (CheckpointError, DataError) as error:
+                raise HaltError(str(error)) from None
+        return self.base[1]
+
+    def _report(self, experiment: Experiment[Any]) -> dict[str, Any]:
+        """Train an epoch and say what came of it, with the criterion where one judges all trials.
+
+        Tune keeps statistics of every number of every trial, so the row of metrics.csv travels as a list.
+        """
+        record = experiment.step()
+        if experiment.finished:
             self.experiment = None
-        status = "finished" if finished else "running"
-        report: dict[str, Any] = {"done": finished, "status": status, "epoch": record.epoch}
+        status = Status.FINISHED.value if experiment.finished else RUNNING
+        report: dict[str, Any] = {"done": experiment.finished, "status": status, "epoch": record.epoch}
         if self.job["judge"] and record.validation:
             report["criterion"] = LossWeights.model_validate_json(self.job["judge"]).total(record.validation)
         report["row"] = list(record.row().items())

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.sweeps.launch import COMMAND, ROOT, wait_for
+from tests.sweeps.launch import COMMAND, ROOT, run_to_end, start, wait_for
 
 UNSHARE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--mount", "--net")
 BIN = Path(sys.executable).parent
@@ -37,7 +37,7 @@ class Host:
         """`init`: process id of the first process inside; `folder`: where its files lie."""
         self.init, self.home, self.programs = init, folder / "home", folder / "bin"
         self.key: Path | None = None
-        """What an ssh server inside lets in; none: there is no server."""
+        """What an ssh server inside lets in. If None, there is no server."""
 
     def command(self, *words: object) -> list[str]:
         """What runs `words` inside."""
@@ -49,9 +49,7 @@ class Host:
 
     def run(self, *words: object) -> "subprocess.CompletedProcess[str]":
         """Run a command inside to its end; its output holds its errors too."""
-        return subprocess.run(
-            self.command(*words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=400
-        )
+        return run_to_end(start(*self.command(*words)))
 
     def mixem(self, *arguments: object) -> "subprocess.CompletedProcess[str]":
         """Run `mixem ARGUMENTS` inside."""
@@ -95,9 +93,9 @@ def private_host(folder: Path, ssh: str) -> Iterator[Host]:
         f"ip link set lo up && mount --bind {folder}/ray /tmp/ray && mount --bind {folder}/passwd /etc/passwd"
         f" && touch {folder}/ready; sleep infinity & wait"  # as process 1, bash takes leave of orphans that ended
     )
-    with subprocess.Popen([*UNSHARE, "bash", "-c", prepare]) as process:
+    with start(*UNSHARE, "bash", "-c", prepare, stdout=None, stderr=None) as process:
         try:
-            wait_for((folder / "ready").exists, 20)
+            wait_for((folder / "ready").exists)
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
             host = Host(int(children), folder)
             if ssh == "shim":

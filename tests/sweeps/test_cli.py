@@ -1,41 +1,43 @@
 """The command line: exit codes, one-line errors, the plan."""
 
+import re
 import shlex
-import subprocess
 import sys
-import time
+from pathlib import Path
 
 import pytest
 
 from mixem.settings import load_config
 from tests.analysis.run_folder import RunBuilder
-from tests.sweeps.launch import ROOT, mixem, write_sweep
+from tests.sweeps.launch import ROOT, mixem, run_to_end, start, write_sweep
+
+pytestmark = pytest.mark.ray
 
 
 @pytest.mark.parametrize(
     "command",
     ["sweep", "submit", "fetch", "status", "report", "compare", "export", "pretrain", "train", "evaluate", "data"],
 )
-def test_every_command_explains_itself(command):
+def test_every_command_explains_itself(command: str) -> None:
     shown = mixem(command, "--help")
     assert shown.returncode == 0
     assert "Usage" in shown.stdout
 
 
-def test_help_and_plans_load_neither_torch_nor_ray():
+def test_help_and_plans_load_neither_torch_nor_ray() -> None:
     script = (
         "import sys\nfrom sweeps.cli import app\n"
         "try: app(['sweep', 'sweeps/cifar10.yaml', '--dry-run'])\n"
         "except SystemExit as end: assert not end.code\n"
         "assert not {'torch', 'ray'} & set(sys.modules), 'loaded'\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = run_to_end(start(sys.executable, "-c", script))
+    assert done.returncode == 0, done.stdout
     assert "27 trials: 0 finished" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["stl10", "cifar10", "cifar100_20"])
-def test_the_papers_sweeps_can_be_planned_without_their_data(name):
+def test_the_papers_sweeps_can_be_planned_without_their_data(name: str) -> None:
     shown = mixem("sweep", f"sweeps/{name}.yaml", "--dry-run")
     assert shown.returncode == 0
     assert "27 trials" in shown.stdout
@@ -61,20 +63,18 @@ def test_the_papers_sweeps_can_be_planned_without_their_data(name):
         (["train", "mixem/presets/cifar10.yaml", "--set", "data.root=/nowhere"], 1, "mixem data cifar10"),
     ],
 )
-def test_bad_input_ends_with_one_line_and_its_exit_code(arguments, code, words):
+def test_bad_input_ends_with_one_line_and_its_exit_code(arguments: list[str], code: int, words: str) -> None:
     ended = mixem(*arguments)
     assert ended.returncode == code, ended.stdout + ended.stderr
     assert words in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
-def test_a_sweep_of_absent_data_fails_before_ray_starts(tmp_path):
+def test_a_sweep_of_absent_data_fails_before_anything_is_made(tmp_path: Path) -> None:
     file = write_sweep(tmp_path / "s.yaml", tmp_path / "run", {"seed": [0]})
-    started = time.monotonic()
     ended = mixem("sweep", file, "--set", "preset=cifar10", "--set", "config.data={root: /nowhere}")
     assert ended.returncode == 1
     assert "mixem data cifar10" in ended.stderr
-    assert time.monotonic() - started < 60
     assert not (tmp_path / "run").exists()
 
 
@@ -86,14 +86,14 @@ def test_a_sweep_of_absent_data_fails_before_ray_starts(tmp_path):
         if line.startswith("    mixem sweep ")
     ],
 )
-def test_the_readmes_sweeps_can_be_planned(command):
+def test_the_readmes_sweeps_can_be_planned(command: str) -> None:
     words = [word for word in shlex.split(command)[1:] if word != "--dry-run"]
     shown = mixem(*words, "--dry-run")
     assert shown.returncode == 0, shown.stderr
     assert "trials:" in shown.stdout
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     ended = mixem("train", "mixem/presets/synthetic.yaml", "-o", tmp_path / "file" / "x")
     assert ended.returncode == 1
@@ -101,13 +101,13 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     assert "Traceback" not in ended.stderr
 
 
-def test_data_checks_a_dataset_that_needs_no_download():
+def test_data_checks_a_dataset_that_needs_no_download() -> None:
     shown = mixem("data", "digits")
     assert shown.returncode == 0
     assert "1,797 images" in shown.stdout
 
 
-def test_a_report_brings_the_best_configuration_up_to_date(tmp_path):
+def test_a_report_brings_the_best_configuration_up_to_date(tmp_path: Path) -> None:
     run = RunBuilder(tmp_path / "run", axes={"loss.lambda2": [0.0, 0.1]})
     poor, good = run.configs
     best = run.path / "best.yaml"
@@ -122,3 +122,22 @@ def test_a_report_brings_the_best_configuration_up_to_date(tmp_path):
     assert mixem("report", run.path).returncode == 0
     assert load_config(best).loss.lambda2 == 0.1
     assert (run.path / "best.safetensors").read_text() == f"weights of {good}"
+
+
+@pytest.mark.parametrize(
+    ("command", "flags"),
+    [
+        ("sweep", {"--set", "--run", "--dry-run", "--retry-failed", "--address"}),
+        ("submit", {"--set", "--retry-failed"}),
+        ("fetch", {"--set", "--out"}),
+        ("report", {"--set"}),
+        ("compare", {"--tolerance", "--shared"}),
+        ("export", {"--out", "--trial", "--set"}),
+        ("train", {"--set", "--out"}),
+        ("data", {"--dir"}),
+    ],
+)
+def test_options_keep_their_flags(command: str, flags: set[str]) -> None:
+    """Older releases of typer take an option's flag from its metavar, unless it is named."""
+    shown = mixem(command, "--help").stdout
+    assert flags <= set(re.findall(r"--[a-z-]+", shown))

@@ -2,7 +2,10 @@
 
 import json
 import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -13,8 +16,11 @@ from mixem.settings import load_config
 from sweeps.cluster import FETCHED, SCRIPT
 from sweeps.spec import load_spec, spec_hash
 from tests.analysis.run_folder import RunBuilder
-from tests.sweeps.host import lacking, private_host
+from tests.s3 import S3
+from tests.sweeps.host import Host, lacking, private_host
 from tests.sweeps.launch import mixem, results, wait_for, write_sweep
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 
 GROWN = "loss.lambda4=[0.0, 0.1]"
 """An axis with more values, and a space for the shells on its way."""
@@ -24,14 +30,15 @@ DOCKER = """#!/bin/bash
 case $* in *Running*) echo true ;; *Image*) echo image ;; *Mounts*) echo '[{"Destination": "/old"}]' ;; esac
 """
 PROGRAMS = ("ip", "pgrep", "rsync", "tmux")
+Machine = Callable[[str], Host]
 
 
 @pytest.fixture
-def machine(tmp_path):
+def machine(tmp_path: Path) -> Iterator[Machine]:
     """A function that gives a machine of its own, reached through a real ssh server or a stand-in for it."""
     with ExitStack() as stack:
 
-        def start(ssh):
+        def start(ssh: str) -> Host:
             if reason := lacking((*PROGRAMS, "sshd") if ssh == "sshd" else PROGRAMS):
                 pytest.skip(reason)
             (tmp_path / "host").mkdir()
@@ -40,7 +47,7 @@ def machine(tmp_path):
         yield start
 
 
-def write_cluster(path, host, axes):
+def write_cluster(path: Path, host: Host, axes: Mapping[str, Any]) -> Path:
     """A cluster of one machine, its head, and a sweep."""
     document = yaml.safe_load(write_sweep(path, "runs/tiny", axes).read_text())
     document["provider"] = {"type": "local", "head_ip": "127.0.0.1", "worker_ips": []}
@@ -51,9 +58,8 @@ def write_cluster(path, host, axes):
     return path
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("ssh", ["sshd", "shim"])
-def test_a_sweep_travels_to_its_cluster_and_the_results_come_home(machine, ssh, tmp_path):
+def test_a_sweep_is_submitted_and_its_results_are_fetched(machine: Machine, ssh: str, tmp_path: Path) -> None:
     if ssh == "shim" and not lacking(["sshd"]):
         pytest.skip("sshd is installed: the journey goes through it")
     host = machine(ssh)
@@ -85,13 +91,13 @@ def test_a_sweep_travels_to_its_cluster_and_the_results_come_home(machine, ssh, 
     assert not host.pids("gcs_server")
 
 
-def rewrite(path, file, changes):
+def rewrite(path: Path, file: Path, changes: Mapping[str, Any]) -> Path:
     """A cluster file with other keys, as `path`."""
     path.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | changes))
     return path
 
 
-def container(host, mount, folder):
+def container(host: Host, mount: str, folder: Path) -> dict[str, Any]:
     """Keys of a cluster in containers, on a host whose docker shows one that runs, with the mount /old."""
     (host.programs / "docker").write_text(DOCKER)
     (host.programs / "docker").chmod(0o755)
@@ -101,8 +107,7 @@ def container(host, mount, folder):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_a_running_cluster_is_left_running_and_a_stale_head_refused(machine, tmp_path):
+def test_a_running_cluster_is_left_running_and_a_stale_head_refused(machine: Machine, tmp_path: Path) -> None:
     host = machine("shim")
     file = write_cluster(tmp_path / "tiny.yaml", host, {"loss.lambda2": [0.1]})
     up = host.ray("up", "-y", "--no-restart", file)
@@ -140,7 +145,7 @@ def test_a_running_cluster_is_left_running_and_a_stale_head_refused(machine, tmp
         assert f"error: {changed}: {reason}" in refused.stdout
         assert "Traceback" not in refused.stdout
     allowed = rewrite(tmp_path / "changed.yaml", file, container(host, "/old", tmp_path))
-    check = f"from pathlib import Path; from sweeps.cluster import check_head; check_head(Path('{allowed}'))"
+    check = f"from pathlib import Path; from sweeps.head import check_head; check_head(Path('{allowed}'))"
     checked = host.run(sys.executable, "-c", check)
     assert checked.returncode == 0, checked.stdout
 
@@ -154,7 +159,7 @@ def test_a_running_cluster_is_left_running_and_a_stale_head_refused(machine, tmp
     assert (tmp_path / "out" / "spec.yaml").read_text() == "cut: ["
 
 
-def test_results_in_an_object_storage_come_home_without_a_cluster(tmp_path, s3):
+def test_results_in_an_object_storage_are_fetched_without_a_cluster(tmp_path: Path, s3: S3) -> None:
     run, out = s3.folder(), tmp_path / "out"
     local = {"provider": {"type": "local", "head_ip": "127.0.0.1", "worker_ips": []}}
     file = rewrite(tmp_path / "s.yaml", write_sweep(tmp_path / "s.yaml", run, {"loss.lambda2": [0.0, 0.1]}), local)

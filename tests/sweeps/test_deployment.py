@@ -4,6 +4,8 @@ import fcntl
 import json
 import os
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -11,20 +13,22 @@ from ray.autoscaler._private.util import prepare_config
 
 from mixem.data.sources import SOURCES
 from mixem.errors import ConfigError
-from sweeps.cluster import check_cluster, nodes_to_come
-from sweeps.lock import locked
-from sweeps.session import check_resources
+from mixem.run import Run
+from sweeps.head import autoscaled_nodes, check_cluster
+from sweeps.lock import lease
+from sweeps.preflight import check_resources
+from sweeps.session import slots
 from sweeps.spec import Resources, load_spec, spec_hash
-from tests.sweeps.launch import ROOT, mixem, run_script, start_script, write_sweep
+from tests.sweeps.launch import ROOT, mixem, run_script, run_to_end, said, start_script, write_sweep
 
 PAPER = ["stl10", "cifar10", "cifar100_20"]
 
 
-def cluster(name):
+def cluster(name: str) -> Any:
     return yaml.safe_load((ROOT / "sweeps" / f"{name}.yaml").read_text())
 
 
-def test_the_papers_sweeps_run_on_equal_clusters():
+def test_the_papers_sweeps_run_on_equal_clusters() -> None:
     parts = []
     for name in PAPER:
         document = cluster(name)
@@ -34,7 +38,7 @@ def test_the_papers_sweeps_run_on_equal_clusters():
     assert parts[0] == parts[1] == parts[2]
 
 
-def test_clusters_carry_the_packages_and_nothing_else():
+def test_clusters_carry_the_packages_and_nothing_else() -> None:
     mounts = cluster("cifar10")["file_mounts"]
     assert {path.partition("/home/ray/mixem-sweeps/")[2]: local for path, local in mounts.items()} == {
         room: room for room in ("mixem", "analysis", "sweeps")
@@ -53,7 +57,7 @@ def test_clusters_carry_the_packages_and_nothing_else():
         ({"docker": {"image": "x"}}, "container & image name"),
     ],
 )
-def test_what_is_no_cluster_is_refused_in_one_line(tmp_path, changes, words):
+def test_what_is_no_cluster_is_refused_in_one_line(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
     file = write_sweep(tmp_path / "s.yaml", tmp_path / "run", {"seed": [0]})
     local = {"provider": {"type": "local", "head_ip": "127.0.0.1", "worker_ips": []}}
     file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | local))
@@ -65,7 +69,7 @@ def test_what_is_no_cluster_is_refused_in_one_line(tmp_path, changes, words):
     assert "\n" not in str(caught.value)
 
 
-def test_the_documented_cluster_of_ones_own_is_one(tmp_path):
+def test_the_documented_cluster_of_ones_own_is_one(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "clusters.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"\n\n((?:    .*\n)*    provider: {type: local.*\n(?:    .*\n)*)", text)
     file = tmp_path / "own.yaml"
@@ -74,31 +78,57 @@ def test_the_documented_cluster_of_ones_own_is_one(tmp_path):
     assert all((ROOT / local).exists() for local in yaml.safe_load(file.read_text())["file_mounts"].values())
 
 
-def test_submitting_a_sweep_without_a_cluster_is_bad_input(tmp_path):
+@pytest.mark.ray
+def test_submitting_a_sweep_without_a_cluster_is_bad_input(tmp_path: Path) -> None:
     refused = mixem("submit", write_sweep(tmp_path / "s.yaml", tmp_path / "run", {"seed": [0]}))
     assert refused.returncode == 2
     assert "not a Ray cluster's configuration" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
-def test_nodes_that_the_autoscaler_can_start_count(tmp_path):
-    brought = tmp_path / "brought.yaml"
-    assert nodes_to_come(brought) == []
-    brought.write_text(json.dumps(prepare_config(cluster("cifar10"))))
-    head = {"CPU": 0.0}
-    wanted = load_spec(ROOT / "sweeps" / "cifar10.yaml").resources
+HEAD = {"CPU": 0.0}
+
+
+@pytest.fixture
+def bootstrap(tmp_path: Path) -> Path:
+    """The file that `ray up` leaves on the head of CIFAR-10's cluster."""
+    path = tmp_path / "bootstrap.json"
+    path.write_text(json.dumps(prepare_config(cluster("cifar10"))))
+    return path
+
+
+def test_nodes_that_the_autoscaler_can_start_count(bootstrap: Path) -> None:
+    asked = load_spec(ROOT / "sweeps" / "cifar10.yaml").resources
     with pytest.raises(ConfigError, match="no node has"):
-        check_resources(wanted, [head])
-    check_resources(wanted, [head, *nodes_to_come(brought)])
-    with pytest.raises(ConfigError, match=r"8 CPU\(s\) and 1 GPU\(s\)"):
-        check_resources(Resources(gpu=2), [head, *nodes_to_come(brought)])
+        check_resources(asked, [HEAD])
+    check_resources(asked, [HEAD, *autoscaled_nodes(bootstrap)])
 
 
-def test_the_script_plans_what_it_is_given_or_what_was_brought(tmp_path):
+def test_each_kind_of_node_is_named_once_when_none_will_do(bootstrap: Path) -> None:
+    with pytest.raises(ConfigError, match=r"the nodes have: 0 CPU\(s\) and 0 GPU\(s\), 8 CPU\(s\) and 1 GPU\(s\)$"):
+        check_resources(Resources(gpu=2), [HEAD, *autoscaled_nodes(bootstrap)])
+
+
+def test_as_many_nodes_can_be_started_as_the_cluster_allows(bootstrap: Path) -> None:
+    document = cluster("cifar10")
+    workers = [node["max_workers"] for node in document["available_node_types"].values() if node.get("max_workers")]
+    assert len(autoscaled_nodes(bootstrap)) == sum(workers) <= document["max_workers"]
+    assert slots(Resources(cpu=4, gpu=0.5), autoscaled_nodes(bootstrap)) == 2 * sum(workers)
+
+
+def test_without_ray_up_no_nodes_are_to_come(tmp_path: Path) -> None:
+    assert autoscaled_nodes(tmp_path / "absent.json") == []
+
+
+@pytest.mark.ray
+def test_the_script_needs_a_sweep(tmp_path: Path) -> None:
     nothing = run_script(tmp_path, "--dry-run")
     assert nothing.returncode == 2
     assert "ray_bootstrap_config.yaml: cannot be read (No such file" in nothing.stderr
 
+
+@pytest.mark.ray
+def test_the_script_plans_what_it_is_given_or_what_ray_up_left(tmp_path: Path) -> None:
     file = write_sweep(tmp_path / "s.yaml", "runs/tiny", {"loss.lambda2": [0.1, 1e-5]})
     expected = ("--expect", spec_hash(load_spec(file)), "--dry-run")
     (tmp_path / "ray_bootstrap_config.yaml").write_text(json.dumps(yaml.safe_load(file.read_text())))
@@ -114,21 +144,23 @@ def test_the_script_plans_what_it_is_given_or_what_was_brought(tmp_path):
     assert "Traceback" not in stale.stderr
 
 
-def test_a_dry_run_of_the_script_tells_whether_a_launch_is_under_way(tmp_path):
+@pytest.mark.ray
+def test_a_dry_run_of_the_script_tells_whether_a_launch_is_under_way(tmp_path: Path) -> None:
     file = write_sweep(tmp_path / "s.yaml", "runs/tiny", {"seed": [0]})
-    with locked(tmp_path / "runs" / "tiny"):
+    with lease(Run.at(tmp_path / "runs" / "tiny")):
         refused = run_script(tmp_path, "--spec", file, "--dry-run")
         assert refused.returncode == 1
         assert f"runs/tiny: in use by process {os.getpid()} on " in refused.stderr
         assert "Traceback" not in refused.stderr
         waiting = start_script(tmp_path, "--spec", file, "--dry-run", "--wait")
-        assert f"waiting: {tmp_path}/runs/tiny: in use by process {os.getpid()} on " in waiting.stdout.readline()
-    planned, _ = waiting.communicate()
-    assert waiting.returncode == 0
-    assert "1 trials: 0 finished" in planned
+        assert f"waiting: {tmp_path}/runs/tiny: in use by process {os.getpid()} on " in said(waiting)
+    planned = run_to_end(waiting)
+    assert planned.returncode == 0
+    assert "1 trials: 0 finished" in planned.stdout
 
 
-def test_launches_obtain_their_data_one_after_another(tmp_path):
+@pytest.mark.ray
+def test_launches_obtain_their_data_one_after_another(tmp_path: Path) -> None:
     data, lock = tmp_path / "data", tmp_path / ".cache" / "mixem" / "obtain.lock"
     for folder in (data, lock.parent):
         folder.mkdir(parents=True)
@@ -138,8 +170,8 @@ def test_launches_obtain_their_data_one_after_another(tmp_path):
     with lock.open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         launch = start_script(tmp_path, "--spec", file, "--set", f"config.data={{root: {data}}}")
-        assert launch.stdout.readline() == "waiting: another launch obtains its data\n"
-    stdout, stderr = launch.communicate()
-    assert "fashion_mnist: checking" in stdout
-    assert "damaged (its MD5 is" in stderr
-    assert launch.returncode == 1
+        assert said(launch) == "waiting: another launch obtains its data\n"
+    ended = run_to_end(launch)
+    assert "fashion_mnist: checking" in ended.stdout
+    assert "damaged (its MD5 is" in ended.stderr
+    assert ended.returncode == 1

@@ -6,13 +6,14 @@ import shutil
 import subprocess
 import tempfile
 import venv
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import yaml
 from ray.scripts import scripts as ray_scripts
 
-from sweeps.session import check_resources
+from sweeps.preflight import check_resources
 from sweeps.spec import load_spec
 from tests.sweeps.launch import ROOT, run_script
 
@@ -22,7 +23,7 @@ HOME = "/home/ray/"
 """Where the image's user lives, and WORKDIR leaves a shell; the clone lies below."""
 
 
-def test_every_version_is_that_of_the_constraints():
+def test_every_version_is_that_of_the_constraints() -> None:
     named = [
         pin
         for path in DOCKER
@@ -33,12 +34,12 @@ def test_every_version_is_that_of_the_constraints():
     assert not any("==" in path.read_text(encoding="utf-8") for path in DOCKER)
 
 
-def copied_to_the_image():
+def copied_to_the_image() -> set[str]:
     lines = re.findall(r"^COPY --chown=\S+ (.+) \S+$", (ROOT / "docker" / "Dockerfile").read_text(), re.MULTILINE)
     return {path for line in lines for path in line.split()}
 
 
-def test_what_the_image_copies_is_there_and_reaches_the_build():
+def test_what_the_image_copies_is_there_and_reaches_the_build() -> None:
     paths = copied_to_the_image()
     assert {"constraints.txt", "setup.cfg", "mixem", "analysis", "sweeps"} <= paths
     assert all((ROOT / path).exists() for path in paths)
@@ -48,15 +49,16 @@ def test_what_the_image_copies_is_there_and_reaches_the_build():
 
 
 @pytest.fixture
-def large():
+def large() -> Iterator[Path]:
     """A folder that does not outlive its test."""
     with tempfile.TemporaryDirectory() as name:
         yield Path(name)
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_the_images_install_steps_work_as_written_in_a_clean_environment(large):
+def test_the_images_install_steps_work_in_a_clean_environment(large: Path) -> None:
     """Docker runs them in a shell too, over what it has copied; the base image alone is absent."""
     steps = re.findall(r"^RUN (pip install .+)$", (ROOT / "docker" / "Dockerfile").read_text(), re.MULTILINE)
     assert len(steps) == 2
@@ -77,7 +79,7 @@ def test_the_images_install_steps_work_as_written_in_a_clean_environment(large):
 
 
 @pytest.mark.parametrize("path", DOCKER, ids=lambda path: path.name)
-def test_manifests_name_files_of_the_image(path):
+def test_manifests_name_files_of_the_image(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     named = re.findall(r"mixem-sweeps/((?:mixem|analysis|sweeps)/\S+)", text)
     assert all((ROOT / name).exists() for name in named)
@@ -86,14 +88,14 @@ def test_manifests_name_files_of_the_image(path):
         assert yaml.safe_load(text)
 
 
-def check_ray_command(words):
+def check_ray_command(words: Sequence[str]) -> None:
     """Let Ray parse a command line of its own, without running it."""
     program, command, *arguments = words
     assert program == "ray"
     ray_scripts.cli.commands[command].make_context(command, arguments)
 
 
-def check_launch(command, home):
+def check_launch(command: str, home: Path) -> None:
     """Run a launch of the script as a manifest gives it, but for where the clone lies and as a dry run."""
     python, script, *arguments = command.replace(HOME, "").replace("mixem-sweeps/", f"{ROOT}/").split()
     assert (python, script) == ("python", f"{ROOT}/sweeps/run.py")
@@ -102,7 +104,8 @@ def check_launch(command, home):
     assert f"run folder: {home}/runs/" in planned.stdout
 
 
-def test_the_compose_file_starts_ray_and_shares_the_run_folder(tmp_path):
+@pytest.mark.ray
+def test_the_compose_file_starts_ray_and_shares_the_run_folder(tmp_path: Path) -> None:
     path = ROOT / "docker" / "compose.yaml"
     text = path.read_text(encoding="utf-8")
     document = yaml.safe_load(text)
@@ -123,7 +126,8 @@ def test_the_compose_file_starts_ray_and_shares_the_run_folder(tmp_path):
     check_launch(launch, tmp_path)
 
 
-def test_the_rayjob_is_one_and_shares_the_run_folder(tmp_path):
+@pytest.mark.ray
+def test_the_rayjob_is_one_and_shares_the_run_folder(tmp_path: Path) -> None:
     document = yaml.safe_load((ROOT / "docker" / "rayjob.yaml").read_text(encoding="utf-8"))
     assert (document["apiVersion"], document["kind"]) == ("ray.io/v1", "RayJob")
     job = document["spec"]
@@ -145,9 +149,6 @@ def test_the_rayjob_is_one_and_shares_the_run_folder(tmp_path):
         assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
         assert f"{HOME}runs" in [mount["mountPath"] for mount in container["volumeMounts"]]
         assert container["resources"]["requests"] == container["resources"]["limits"]
-    wanted, (worker,) = (
-        load_spec(ROOT / "sweeps" / "cifar10.yaml").resources,
-        workers[0]["template"]["spec"]["containers"],
-    )
-    limits = worker["resources"]["limits"]
-    check_resources(wanted, [{"CPU": float(limits["cpu"]), "GPU": float(limits["nvidia.com/gpu"])}])
+    (worker,) = workers[0]["template"]["spec"]["containers"]
+    limits, asked = worker["resources"]["limits"], load_spec(ROOT / "sweeps" / "cifar10.yaml").resources
+    check_resources(asked, [{"CPU": float(limits["cpu"]), "GPU": float(limits["nvidia.com/gpu"])}])

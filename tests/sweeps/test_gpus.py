@@ -1,15 +1,18 @@
 """GPUs as Ray deals them out, on a real Ray that is told of one; torch need not see it."""
 
 import json
-import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
 
-from tests.sweeps.launch import ROOT, mixem, write_sweep
+from tests.sweeps.launch import mixem, output_of, said, start, write_sweep
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 
 CLUSTER = """
 import sys
@@ -36,35 +39,33 @@ LOOPBACK = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER":
 
 
 @contextmanager
-def script(text, *arguments):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "0"}
-    with subprocess.Popen(
-        [sys.executable, "-c", text, *arguments],
-        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    ) as process:  # fmt: skip
+def script(text: str, *arguments: str) -> "Iterator[subprocess.Popen[str]]":
+    command, env = (sys.executable, "-c", text, *arguments), {"CUDA_VISIBLE_DEVICES": "0"}
+    with start(*command, env=env, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         yield process
 
 
 @pytest.fixture(scope="module")
-def address():
+def address() -> Iterator[str]:
     """A Ray of one node with a GPU."""
     with pytest.MonkeyPatch.context() as environment:
         for key, value in LOOPBACK.items():
             environment.setenv(key, value)
         with script(CLUSTER) as cluster:
-            yield cluster.stdout.readline().strip()
+            yield said(cluster).strip()
+            assert cluster.stdin
             cluster.stdin.close()
 
 
-def test_a_trial_that_asks_for_no_gpu_sees_none(address):
+def test_a_trial_that_asks_for_no_gpu_sees_none(address: str) -> None:
     with script(SEEN, address) as process:
-        without, given = json.loads(process.stdout.read())
+        without, given = json.loads(output_of(process))
     assert without == [[], ""]
     assert given == [["0"], "0"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="torch can use the GPU")
-def test_a_node_whose_gpu_torch_cannot_use_ends_the_sweep_and_no_trial_fails(address, tmp_path):
+def test_a_node_whose_gpu_torch_cannot_use_ends_the_sweep(address: str, tmp_path: Path) -> None:
     run, settings = tmp_path / "run", {"data": {"limit": 160}, "runtime": {"device": "auto"}}
     file = write_sweep(tmp_path / "sweep.yaml", run, {"seed": [0]}, config=settings, resources={"gpu": 1})
     ended = mixem("sweep", file, "--address", address)

@@ -4,16 +4,23 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import psutil
 import pytest
 
-from tests.sweeps.host import lacking, private_host
-from tests.sweeps.launch import COMMAND, results, wait_for, write_sweep
+from tests.sweeps.host import Host, lacking, private_host
+from tests.sweeps.launch import COMMAND, output_of, results, start, wait_for, write_sweep
 
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
+
+Process = subprocess.Popen[str]
+Nodes = tuple[Process, Process]
 ADDRESS = "127.0.0.1:6379"
 EPOCHS = 60
 NODE = """
@@ -23,7 +30,7 @@ mount -o remount,ro,bind {shared}/fixed
 exec {python} -m ray.scripts.scripts start --address={address} --num-cpus=1 --block
 """
 """A node that has other disks at some places and cannot write to fixed/."""
-ALONE = ("unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "sh", "-ec")
+PRIVATE = ("unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "sh", "-ec")
 SCRATCH = "scratch"
 """The driver's TMPDIR."""
 SECONDS = {"RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "2"}
@@ -31,7 +38,7 @@ SECONDS = {"RAY_health_check_period_ms": "500", "RAY_health_check_failure_thresh
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory):
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """A machine with Ray's head, which has no CPUs to offer."""
     if reason := lacking(["ip"]):
         pytest.skip(reason)
@@ -46,25 +53,25 @@ def host(tmp_path_factory):
         yield host
 
 
-def there(host, count):
+def there(host: Host, count: int) -> bool:
     """Whether so many nodes are alive, the head among them."""
     alive = f"import ray; ray.init('{ADDRESS}', log_to_driver=False); print(sum(n['Alive'] for n in ray.nodes()))"
     return host.run(sys.executable, "-c", alive).stdout.endswith(f"{count}\n")
 
 
 @contextmanager
-def node(host, count, *places):
+def node(host: Host, count: int, *places: str) -> Iterator[Process]:
     """A node of one CPU, whose disks at `places` are its own: its process, as seen from outside; the `count`th."""
-    start = NODE.format(shared=host.home, places=" ".join(places), python=sys.executable, address=ADDRESS)
-    with subprocess.Popen(host.command(*ALONE, start), stdout=subprocess.DEVNULL) as process:
+    script = NODE.format(shared=host.home, places=" ".join(places), python=sys.executable, address=ADDRESS)
+    with start(*host.command(*PRIVATE, script), stdout=subprocess.DEVNULL, stderr=None) as process:
         try:
-            wait_for(partial(there, host, count), 180)
+            wait_for(partial(there, host, count))
             yield process
         finally:
             kill(process)
 
 
-def kill(node):
+def kill(node: Process) -> None:
     """End a node's processes as the loss of its machine does."""
     for process in psutil.Process(node.pid).children(recursive=True):
         with suppress(psutil.NoSuchProcess):
@@ -72,7 +79,7 @@ def kill(node):
 
 
 @pytest.fixture(scope="module")
-def nodes(host):
+def nodes(host: Host) -> Iterator[Nodes]:
     """Two nodes, which do not see the driver's scratch files."""
     for place in ("own", "fixed", "late", SCRATCH):
         (host.home / place).mkdir()
@@ -80,23 +87,23 @@ def nodes(host):
         yield first, second
 
 
-def start_sweep(host, file):
+def start_sweep(host: Host, file: Path) -> Process:
     """Start a sweep on the nodes and leave it running."""
     command = ("env", f"TMPDIR={host.home / SCRATCH}", *COMMAND, "sweep", file, "--address", ADDRESS)
-    return subprocess.Popen(host.command(*command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return start(*host.command(*command))
 
 
-def trainers(node):
+def trainers(node: Process) -> list[psutil.Process]:
     """The processes that train on a node."""
-    found = []
+    processes = []
     for process in psutil.Process(node.pid).children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             if re.match("ray::.*Trainable", "".join(process.cmdline())):
-                found.append(process)
-    return found
+                processes.append(process)
+    return processes
 
 
-def under_way(run):
+def under_way(run: Path) -> dict[str, pd.DataFrame]:
     """The rows of the unfinished trials, which hold the seconds they took: none is like another."""
     folders = {path.parent for path in run.glob("trials/*/metrics.csv")} - {
         path.parent for path in results(run).values()
@@ -108,7 +115,9 @@ def under_way(run):
     ("place", "problem"),
     [("own", "not the same folder as on the driver's node"), ("fixed", "cannot be written to")],
 )
-def test_nodes_that_do_not_share_the_run_folder_are_named_before_any_training(host, nodes, tmp_path, place, problem):
+def test_nodes_that_do_not_share_the_run_folder_are_named_at_once(
+    host: Host, nodes: Nodes, tmp_path: Path, place: str, problem: str
+) -> None:
     run = host.home / place / "run"
     file = write_sweep(tmp_path / "sweep.yaml", run, {"seed": [0]})
     refused = host.mixem("sweep", file, "--address", ADDRESS)
@@ -119,8 +128,9 @@ def test_nodes_that_do_not_share_the_run_folder_are_named_before_any_training(ho
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_a_node_that_joins_later_without_the_run_folder_ends_the_sweep_and_no_trial_fails(host, nodes, tmp_path):
+def test_a_node_that_joins_later_without_the_run_folder_ends_the_sweep(
+    host: Host, nodes: Nodes, tmp_path: Path
+) -> None:
     """Others are busy for long: all that waits would come to that node, and fail there."""
     run = host.home / "late" / "run"
     axes = {"loss.lambda2": [0.1, 0.5], "loss.lambda4": [0.0, 0.1]}
@@ -128,7 +138,7 @@ def test_a_node_that_joins_later_without_the_run_folder_ends_the_sweep_and_no_tr
     driver = start_sweep(host, file)
     wait_for(lambda: len(under_way(run)) == 2 or driver.poll() is not None)
     with node(host, 4, "late"):
-        output, _ = driver.communicate(timeout=300)
+        output = output_of(driver)
     assert driver.returncode == 1, output
     problem = "not the driver's run folder; take the node away, and the same command goes on from here"
     assert output.splitlines()[-1] == f"error: {run} on node 127.0.0.1: {problem}"
@@ -137,7 +147,7 @@ def test_a_node_that_joins_later_without_the_run_folder_ends_the_sweep_and_no_tr
     assert not (run / "lock.json").exists()
 
 
-def config(pretrain, train):
+def config(pretrain: int, train: int) -> dict[str, Any]:
     """Settings of a small sweep with so many epochs, whose state is saved after each."""
     return {
         "data": {"limit": 160},
@@ -148,9 +158,8 @@ def config(pretrain, train):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_trials_of_a_killed_worker_and_of_a_lost_node_go_on_from_their_last_saved_states(host, nodes, tmp_path):
-    """The node that is lost has trained the base encoder, and holds a copy of its weights."""
+def test_trials_of_a_killed_worker_and_of_a_lost_node_go_on(host: Host, nodes: Nodes, tmp_path: Path) -> None:
+    """From their last saved states. The node that is lost has trained the base encoder."""
     run = host.home / "run"
     axes = {"loss.lambda2": [0.1, 0.5, 1.0]}
     file = write_sweep(tmp_path / "sweep.yaml", run, axes, config=config(pretrain=20, train=EPOCHS))
@@ -165,7 +174,7 @@ def test_trials_of_a_killed_worker_and_of_a_lost_node_go_on_from_their_last_save
     time.sleep(0.2)
     before = under_way(run)
     assert len(before) == 2, "the kills were to come half-way"
-    output, _ = driver.communicate()
+    output = output_of(driver)
     assert driver.returncode == 0, output
     assert len(results(run)) == 3
     for name, rows in before.items():

@@ -1,55 +1,142 @@
-"""What a plan makes of the records it finds."""
+"""What a plan makes of the records in its run folder."""
 
-import json
 import sys
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from mixem.files import write_json, write_text
-from mixem.old_records import ending
+from mixem.files import write_text
+from mixem.run import Status
 from sweeps.plan import Plan
-from sweeps.spec import SweepSpec
-
-RECORD = {"validation": {}, "scores": {}, "provenance": {}}
+from tests.sweeps.plans import TERMS, finish, finish_base, plan_of
 
 
 @pytest.fixture
-def plan(tmp_path) -> Plan:
-    """125 trials, all finished."""
+def plan(tmp_path: Path) -> Plan:
+    """125 trials, all finished, and their base encoder."""
     axes = {f"loss.lambda{number}": [0.0, 0.1, 0.2, 0.3, 0.4] for number in (2, 3, 4)}
-    found = Plan.of(SweepSpec.model_validate({"name": "s", "preset": "synthetic", "axes": axes}), tmp_path)
-    for name in found.trials:
-        found.trial_folder(name).mkdir(parents=True)
-        (found.trial_folder(name) / "result.json").write_text(json.dumps(RECORD))
-    return found
+    plan = plan_of(tmp_path, axes=axes)
+    for hash in plan.trials:
+        finish(plan, hash)
+    ((base, config),) = plan.bases().items()
+    finish_base(plan, base, config)
+    return plan
 
 
-@pytest.mark.parametrize("look", [Plan.missing, Plan.finished, Plan.failed, Plan.describe])
-def test_each_record_is_read_once(plan, look):
-    opened, listening = Counter(), True
+def test_one_look_serves_all_questions(plan: Plan) -> None:
+    opened, listening = Counter[str](), True
 
     def listen(event: str, arguments: tuple[object, ...]) -> None:
-        if listening and event == "open" and str(arguments[0]).startswith(str(plan.run / "trials")):
+        if listening and event == "open" and str(arguments[0]).startswith(str(plan.run.path / "trials")):
             opened[str(arguments[0])] += 1
 
     sys.addaudithook(listen)  # there is no taking it off
-    look(plan)
+    snapshot = plan.snapshot()
+    assert plan.missing(snapshot) == []
+    assert plan.missing_bases(plan.trials, snapshot) == {}
+    assert plan.describe(snapshot)[125] == "125 trials: 125 finished, 0 failed, 0 to run"
+    assert list(snapshot.statuses) == list(plan.trials)
     listening = False
-    assert opened == {str(plan.trial_folder(name) / "result.json"): 1 for name in plan.trials}
-
-
-def test_every_ending_is_told_apart(plan):
-    names = iter(plan.trials)
-    damaged, failed, stopped, again, absent = (plan.trial_folder(next(names)) for _ in range(5))
-    write_text(damaged / "result.json", "{")
-    for folder, record in ((failed, "failed.json"), (stopped, "stopped.json")):
-        (folder / "result.json").rename(folder / record)
-    write_json(again / "failed.json", {"reason": "before it was run again"})
-    (absent / "result.json").unlink()
-    assert [ending(folder) for folder in (damaged, failed, stopped, again, absent)] == [
-        *("failed", "failed", "stopped", "finished", None)
+    files = [
+        file for hash in plan.trials for file in (plan.run.trial(hash).result_file, plan.run.trial(hash).config_file)
     ]
-    assert plan.missing() == [stopped.name, absent.name], "without a scheduler a stopped trial is run again"
-    assert set(plan.missing(retry_failed=True)) == {folder.name for folder in (damaged, failed, stopped, absent)}
-    assert plan.describe()[125] == "125 trials: 121 finished, 2 failed, 2 to run"
+    assert opened == {str(file): 1 for file in files}
+
+
+def endings(plan: Plan) -> dict[Status, str]:
+    """Give trials of the plan one ending each."""
+    hashes = dict(zip((Status.DAMAGED, Status.FAILED, Status.STOPPED, Status.PENDING), plan.trials, strict=False))
+    for status, hash in hashes.items():
+        folder = plan.run.trial(hash)
+        folder.result_file.unlink()
+        if status == Status.DAMAGED:
+            write_text(folder.result_file, "{")
+        elif status == Status.FAILED:
+            folder.fail("push became NaN")
+        elif status == Status.STOPPED:
+            folder.stop("asha", 1, TERMS)
+    return hashes
+
+
+def test_every_ending_is_told_apart(plan: Plan) -> None:
+    hashes = endings(plan)
+    snapshot = plan.snapshot()
+    assert {status: snapshot.statuses[hash] for status, hash in hashes.items()} == {status: status for status in hashes}
+    assert plan.describe(snapshot)[125] == "125 trials: 121 finished, 2 failed, 2 to run"
+
+
+def test_without_a_scheduler_stopped_trials_run_again(plan: Plan) -> None:
+    hashes = endings(plan)
+    snapshot = plan.snapshot()
+    assert set(plan.missing(snapshot)) == {hashes[Status.STOPPED], hashes[Status.PENDING]}
+
+
+def test_failed_and_damaged_trials_run_again_on_request(plan: Plan) -> None:
+    hashes = endings(plan)
+    assert set(plan.missing(plan.snapshot(), retry_failed=True)) == set(hashes.values())
+
+
+def test_a_failed_trial_that_was_run_again_is_finished(plan: Plan) -> None:
+    hash = next(iter(plan.trials))
+    plan.run.trial(hash).fail("before it was run again")
+    assert plan.snapshot().statuses[hash] == Status.FINISHED
+
+
+GRID: dict[str, Any] = {"axes": {"loss.lambda2": [0.1, 0.5], "seed": [0, 1]}}
+RANGE = {"low": 0.001, "high": 1.0, "log": True}
+EPOCHS = {"low": 2, "high": 9, "step": 3}
+SEARCH: dict[str, Any] = {
+    "axes": {"loss.lambda2": RANGE, "train.epochs": EPOCHS, "loss.lambda4": [0, 0.1, 0.5], "seed": [0, 1]},
+    "search": "optuna",
+    "samples": 6,
+}
+COMMON: dict[str, Any] = {
+    "dataset": "synthetic",
+    "search_seed": 0,
+    "scheduler": "none",
+    "stopping": {"grace_period": 10, "reduction_factor": 4},
+    "criterion": "reference",
+    "reference": {"lambda1": 1.0, "lambda2": 0.1, "lambda3": 0.05, "lambda4": 0.1},
+    "name": "s",
+    "preset": "synthetic",
+    "config": {},
+    "resources": {"cpu": 1.0, "gpu": 0.0},
+    "max_failures": 2,
+    "run": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("keys", "written"),
+    [
+        (
+            GRID,
+            {**GRID, "search": "grid", "samples": None}
+            | {"trials": ["55d74c55f16a", "bbb8eb82e531", "dcf5740f0ab6", "c15d8b8647d9"]},
+        ),
+        (
+            SEARCH,
+            {"search": "optuna", "samples": 6}
+            | {
+                "axes": {
+                    **SEARCH["axes"],
+                    "loss.lambda2": RANGE | {"step": None},
+                    "train.epochs": EPOCHS | {"log": False},
+                },
+                "trials": ["55d74c55f16a", "bbb8eb82e531", "7dd62c52cc6c", "cec6c4d07910"],
+            },
+        ),
+    ],
+    ids=["grid", "search"],
+)
+def test_the_written_spec_is_what_version_0_1_wrote(
+    tmp_path: Path, keys: dict[str, Any], written: dict[str, Any]
+) -> None:
+    plan = plan_of(tmp_path, **keys)
+    plan.write()
+    values = yaml.safe_load(plan.run.spec_file.read_text())
+    assert values == COMMON | written
+    assert next(iter(values)) == "dataset"

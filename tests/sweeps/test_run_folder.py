@@ -5,38 +5,38 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import ray
 
 from analysis import load_results
+from mixem.data.dataset import Dataset
+from mixem.errors import DataError
 from mixem.model import build
 from mixem.settings import load_config
-from sweeps.images import load_datasets
-from sweeps.plan import Plan
-from sweeps.preflight import STATE_COPIES, space_needed
-from sweeps.spec import load_spec
-from tests.s3 import relay
-from tests.sweeps.launch import mixem, results, start_mixem, wait_for, write_sweep
+from sweeps.preflight import STATE_COPIES, check_images, space_needed
+from tests.s3 import S3, relay
+from tests.sweeps.launch import mixem, output_of, results, start_mixem, wait_for, write_sweep
+from tests.sweeps.plans import finish_base, plan_of
 
 AXES = {"loss.lambda2": [0.1, 0.5], "loss.lambda4": [0.0, 0.1]}
 
 
-def contents(run):
+def contents(run: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in results(run).items()}
 
 
+@pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_a_killed_sweep_in_an_object_storage_goes_on_and_can_be_read_from_there(tmp_path, s3):
+@pytest.mark.timeout(1800)
+def test_a_killed_sweep_in_an_object_storage_goes_on_and_can_be_read(tmp_path: Path, s3: S3) -> None:
     run = s3.folder()
     file = write_sweep(tmp_path / "sweep.yaml", run, AXES)
     command = ("sweep", file, "--set", "train.epochs=20")  # long enough to be killed half-way
-    driver = start_mixem(*command, cwd=tmp_path)
-    wait_for(lambda: time.sleep(0.2) or len(results(run)) >= 1 or driver.poll() is not None)
-    driver.send_signal(signal.SIGKILL)
-    driver.communicate()
+    with start_mixem(*command, cwd=tmp_path) as driver:
+        wait_for(lambda: time.sleep(0.2) or len(results(run)) >= 1 or driver.poll() is not None)
+        driver.send_signal(signal.SIGKILL)
     before = contents(run)
     assert 1 <= len(before) < 4, "the kill was to come half-way"
 
@@ -60,9 +60,12 @@ def test_a_killed_sweep_in_an_object_storage_goes_on_and_can_be_read_from_there(
     assert list(load_results(str(run))["status"]) == ["finished"] * 4
 
 
+@pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_a_sweep_whose_storage_is_away_for_a_minute_waits_and_finishes(tmp_path, s3, monkeypatch):
+@pytest.mark.timeout(1800)
+def test_a_sweep_whose_storage_is_away_for_a_minute_waits_and_finishes(
+    tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = s3.folder()
     assert not results(run), "this connection goes past the relay"
     file = write_sweep(tmp_path / "sweep.yaml", run, AXES)
@@ -77,22 +80,24 @@ def test_a_sweep_whose_storage_is_away_for_a_minute_waits_and_finishes(tmp_path,
     assert driver.poll() is None, driver.communicate()[0]
     assert contents(run) == before
     with relay(s3.port, port):
-        output, _ = driver.communicate(timeout=300)
+        output = output_of(driver)
     assert driver.returncode == 0, output
     assert "4 done, 0 running, 0 failed" in output
     assert before.items() <= contents(run).items()
     assert len(results(run)) == 4
 
 
+@pytest.mark.ray
 @pytest.mark.parametrize("command", ["status", "report", "evaluate"])
-def test_a_run_that_is_not_there_is_one_line(s3, command):
+def test_a_run_that_is_not_there_is_one_line(s3: S3, command: str) -> None:
     ended = mixem(command, s3.folder())
     assert ended.returncode == 2, ended.stderr
     assert ended.stderr.endswith("run: no such folder\n")
     assert len(ended.stderr.splitlines()) == 1
 
 
-def test_a_storage_without_credentials_is_one_line(s3, monkeypatch):
+@pytest.mark.ray
+def test_a_storage_without_credentials_is_one_line(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(key)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -103,7 +108,7 @@ def test_a_storage_without_credentials_is_one_line(s3, monkeypatch):
 
 
 @contextlib.contextmanager
-def small_disk(folder: Path, size: str):
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
     folder.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", folder], capture_output=True).returncode:
         pytest.skip("no file system can be mounted here")
@@ -113,7 +118,7 @@ def small_disk(folder: Path, size: str):
         subprocess.run(["umount", "-l", folder], check=True)
 
 
-def fill(folder: Path):
+def fill(folder: Path) -> Path:
     """A file that leaves no room on its disk, where others may remove theirs in the meantime."""
     path = folder / "ballast"
     with path.open("wb", buffering=0) as file:
@@ -123,16 +128,17 @@ def fill(folder: Path):
     return path
 
 
+@pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_a_disk_that_fills_up_ends_the_sweep_in_one_line_and_nothing_is_damaged(tmp_path):
+@pytest.mark.timeout(1800)
+def test_a_disk_that_fills_up_ends_the_sweep_in_one_line(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "24m") as disk:
         run = disk / "run"
         file = write_sweep(tmp_path / "sweep.yaml", run, AXES | {"loss.lambda3": [0.0, 0.05]})
         sweep = start_mixem("sweep", file)
         wait_for(lambda: len(results(run)) >= 1 or sweep.poll() is not None)
         ballast = fill(disk)
-        output, _ = sweep.communicate(timeout=120)
+        output = output_of(sweep)
         assert sweep.returncode == 1, output
         assert output.splitlines()[-1].startswith(f"error: {disk}"), output
         assert "No space left on device" in output.splitlines()[-1]
@@ -152,7 +158,9 @@ def test_a_disk_that_fills_up_ends_the_sweep_in_one_line_and_nothing_is_damaged(
         assert len(after) == 8
 
 
-def test_a_disk_too_small_for_the_sweep_is_refused_before_any_training(tmp_path):
+@pytest.mark.ray
+@pytest.mark.timeout(1800)
+def test_a_disk_too_small_for_the_sweep_is_refused_before_any_training(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "1m") as disk:
         file = write_sweep(tmp_path / "sweep.yaml", disk / "run", AXES)
         refused = mixem("sweep", file)
@@ -163,13 +171,22 @@ def test_a_disk_too_small_for_the_sweep_is_refused_before_any_training(tmp_path)
         assert not (disk / "run" / "base").exists()
 
 
-def test_the_space_of_states_is_that_of_all_trials_while_the_nodes_are_to_come(tmp_path):
+def test_the_space_of_states_is_that_of_all_trials_until_nodes_come(
+    tmp_path: Path, datasets: dict[str, Dataset]
+) -> None:
     """Five jobs at a time on any number of nodes, a base encoder and four trials; one on one core."""
-    plan = Plan.of(load_spec(write_sweep(tmp_path / "sweep.yaml", tmp_path / "run", AXES)))
-    datasets, needed = load_datasets(plan), []
-    for cores in (0, 1):
-        with ray.init(address="local", num_cpus=cores, include_dashboard=False, log_to_driver=False):
-            needed.append(space_needed(plan, list(plan.trials), datasets))
+    plan = plan_of(tmp_path, axes=AXES)
+    snapshot = plan.snapshot()
+    any_number, one = (space_needed(plan, list(plan.trials), snapshot, datasets, cores) for cores in (0, 1))
     config = next(iter(plan.trials.values()))
     weights = build("train", config.model, config.data.channels, seed=0).state_dict().values()
-    assert needed[0] - needed[1] == 4 * STATE_COPIES * sum(value.nbytes for value in weights)
+    assert any_number - one == 4 * STATE_COPIES * sum(value.nbytes for value in weights)
+
+
+def test_results_of_other_images_are_refused(tmp_path: Path, datasets: dict[str, Dataset]) -> None:
+    plan = plan_of(tmp_path, axes=AXES)
+    check_images(plan, plan.snapshot(), datasets)
+    ((base, config),) = plan.bases().items()
+    finish_base(plan, base, config, data_checksum="of others")
+    with pytest.raises(DataError, match=f"^{plan.run.base(base).path}: made with other images than are there now"):
+        check_images(plan, plan.snapshot(), datasets)

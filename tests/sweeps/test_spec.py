@@ -1,7 +1,9 @@
 """The sweep file: its trials, its overrides, its errors."""
 
 import json
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -11,8 +13,8 @@ from hypothesis import strategies as st
 from mixem.errors import ConfigError
 from mixem.settings import config_hash
 from sweeps.spec import load_spec, parse_spec, spec_hash
+from tests.sweeps.launch import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 SHIPPED = sorted((ROOT / "sweeps").glob("*.yaml"))
 TABLE_1 = {
     "stl10": (0.1, 0.05, 0.1),
@@ -28,7 +30,7 @@ def sweep(tmp_path: Path, **changes: object) -> Path:
     return path
 
 
-def test_trials_are_all_combinations_the_last_axis_fastest(tmp_path):
+def test_trials_are_all_combinations_the_last_axis_fastest(tmp_path: Path) -> None:
     trials = load_spec(sweep(tmp_path)).trials()
     assert [(config.loss.lambda2, config.seed) for config in trials.values()] == [
         (0.1, 0),
@@ -39,19 +41,19 @@ def test_trials_are_all_combinations_the_last_axis_fastest(tmp_path):
     assert all(config_hash(config) == name for name, config in trials.items())
 
 
-def test_any_key_can_be_an_axis(tmp_path):
+def test_any_key_can_be_an_axis(tmp_path: Path) -> None:
     path = sweep(tmp_path, axes={"model.encoder": ["resnet18", "resnet_small"], "augment.flip": [0.0, 0.5]})
     assert len(load_spec(path).trials()) == 4
 
 
-def test_cpus_of_a_trial_become_its_threads_and_leave_its_hash_alone(tmp_path):
+def test_cpus_of_a_trial_become_its_threads_and_do_not_change_its_hash(tmp_path: Path) -> None:
     one = load_spec(sweep(tmp_path)).trials()
     four = load_spec(sweep(tmp_path, resources={"cpu": 4})).trials()
     assert list(one) == list(four)
     assert {config.train.threads for config in four.values()} == {4}
 
 
-def test_threads_that_are_set_stay(tmp_path):
+def test_threads_that_are_set_stay(tmp_path: Path) -> None:
     trials = load_spec(sweep(tmp_path), ["train.threads=3"]).trials()
     assert {config.train.threads for config in trials.values()} == {3}
 
@@ -64,12 +66,12 @@ def test_threads_that_are_set_stay(tmp_path):
         ("axes.seed=[7]", [(0.1, 7), (0.5, 7)]),
     ],
 )
-def test_set_replaces_the_values_of_an_axis(tmp_path, assignment, expected):
+def test_set_replaces_the_values_of_an_axis(tmp_path: Path, assignment: str, expected: list[tuple[float, int]]) -> None:
     trials = load_spec(sweep(tmp_path), [assignment]).trials()
     assert [(config.loss.lambda2, config.seed) for config in trials.values()] == expected
 
 
-def test_set_changes_the_configuration_and_the_spec(tmp_path):
+def test_set_changes_the_configuration_and_the_spec(tmp_path: Path) -> None:
     spec = load_spec(sweep(tmp_path), ["train.epochs=7", "criterion=own", "resources.cpu=2"])
     assert spec.criterion == "own"
     assert spec.resources.cpu == 2
@@ -100,7 +102,9 @@ def test_set_changes_the_configuration_and_the_spec(tmp_path):
         ({"config": {"train": {"epochs": 0}}}, ("train.epochs", "0", "greater than or equal to 1")),
     ],
 )
-def test_bad_input_is_one_line_with_key_value_and_what_is_allowed(tmp_path, changes, words):
+def test_bad_input_is_one_line_with_key_value_and_what_is_allowed(
+    tmp_path: Path, changes: dict[str, Any], words: tuple[str, ...]
+) -> None:
     with pytest.raises(ConfigError) as caught:
         load_spec(sweep(tmp_path, **changes)).trials()
     message = str(caught.value)
@@ -109,7 +113,7 @@ def test_bad_input_is_one_line_with_key_value_and_what_is_allowed(tmp_path, chan
 
 
 @pytest.mark.parametrize("text", ["", "[]", "metadata: 3", "metadata: {sweep: []}", "cluster_name: x"])
-def test_a_file_without_a_sweep_is_refused(tmp_path, text):
+def test_a_file_without_a_sweep_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "no.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"metadata\.sweep"):
@@ -117,14 +121,14 @@ def test_a_file_without_a_sweep_is_refused(tmp_path, text):
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_shipped_files_are_sweeps_and_ray_clusters(path):
+def test_shipped_files_are_sweeps_and_ray_clusters(path: Path) -> None:
     from ray.autoscaler._private.util import prepare_config, validate_config
 
     assert load_spec(path).trials()
     validate_config(prepare_config(yaml.safe_load(path.read_text())))
 
 
-def test_a_specs_hash_survives_the_journey_and_changes_with_the_spec(tmp_path):
+def test_a_specs_hash_is_the_same_on_a_head_and_changes_with_the_spec(tmp_path: Path) -> None:
     path = sweep(tmp_path, axes={"loss.lambda2": [0.1, 1e-5]})
     sent = parse_spec(json.loads(json.dumps(yaml.safe_load(path.read_text()))), path)
     assert spec_hash(sent) == spec_hash(load_spec(path))
@@ -133,7 +137,7 @@ def test_a_specs_hash_survives_the_journey_and_changes_with_the_spec(tmp_path):
 
 
 @pytest.mark.parametrize("name", TABLE_1)
-def test_the_papers_datasets_sweep_27_points_that_hold_table_1(name):
+def test_the_papers_datasets_sweep_27_points_that_hold_table_1(name: str) -> None:
     trials = load_spec(ROOT / "sweeps" / f"{name}.yaml").trials().values()
     points = [(config.loss.lambda2, config.loss.lambda3, config.loss.lambda4) for config in trials]
     assert len(set(points)) == 27
@@ -145,9 +149,7 @@ def test_the_papers_datasets_sweep_27_points_that_hold_table_1(name):
     st.lists(st.floats(0, 10), min_size=1, max_size=4, unique=True),
     st.lists(st.integers(0, 99), min_size=1, unique=True),
 )
-def test_growing_an_axis_keeps_the_trials_that_were_there(lambdas, seeds):
-    import tempfile
-
+def test_growing_an_axis_keeps_the_trials_that_were_there(lambdas: list[float], seeds: list[int]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         before = load_spec(sweep(Path(folder), axes={"loss.lambda2": lambdas, "seed": seeds})).trials()
         after = load_spec(sweep(Path(folder), axes={"loss.lambda2": [*lambdas, 11.0], "seed": seeds})).trials()

@@ -1,84 +1,120 @@
-"""Early stopping: Tune's own schedulers, what they hear, and what becomes of the trials they stop."""
+"""Early stopping: Tune's own schedulers, what they are told, and what becomes of the trials they stop."""
 
 import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from analysis import load_results
-from mixem.files import write_json, write_text
-from mixem.old_records import write_stopped
+from mixem.run import Status
 from sweeps.plan import Plan
-from sweeps.spec import SweepSpec
-from sweeps.stopping import scheduler, validation_terms
+from sweeps.stopping import scheduler
 from tests.sweeps.launch import mixem, results, write_sweep
+from tests.sweeps.plans import TERMS, finish, leave_curve, plan_of
 
-TERMS = {"contrastive": 4.0, "component_entropy": -1.0, "instance": 1.0, "push": -1.0, "pull": 1.0}
+KINDS = pytest.mark.parametrize("kind", ["asha", "median"])
 
 
-def plan(run, kind, **changes) -> Plan:
+def stopping_plan(run: Path, kind: str) -> Plan:
     axes = {"loss.lambda2": [0.1 * number for number in range(6)]}
-    values = {"name": "s", "preset": "synthetic", "axes": axes, "config": {"train": {"epochs": 4}}, "scheduler": kind}
-    stopping = {"stopping": {"grace_period": 2, "reduction_factor": 2}}
-    return Plan.of(SweepSpec.model_validate(values | stopping | changes), run)
+    stopping = {"grace_period": 2, "reduction_factor": 2}
+    return plan_of(run, axes=axes, config={"train": {"epochs": 4}}, scheduler=kind, stopping=stopping)
 
 
-def leave(plan: Plan, name: str, losses: list[float]) -> None:
+def leave(plan: Plan, hash: str, losses: list[float]) -> None:
     """Leave the curve of a trial, finished where it has all its epochs, else stopped."""
-    folder = plan.trial_folder(name)
-    rows = [f"{epoch},{loss},-1,1,-1,1" for epoch, loss in enumerate(losses, 1)]
-    columns = ",".join(["epoch", *(f"validation_{term}" for term in TERMS)])
-    write_text(folder / "metrics.csv", "\n".join([columns, *rows]) + "\n")
+    leave_curve(plan, hash, losses)
     if len(losses) == 4:
-        write_json(folder / "result.json", {"validation": TERMS, "scores": {}, "provenance": {}})
+        finish(plan, hash)
     else:
-        write_stopped(folder, name, "asha", len(losses), TERMS)
+        plan.run.trial(hash).stop("asha", len(losses), TERMS)
 
 
-def decisions(plan: Plan, losses: list[float]) -> list[str]:
-    """What a scheduler of the plan says to a new trial with this curve of the contrastive loss."""
-    judge, chosen, trial = plan.spec.judge, scheduler(plan), Trial("new", stub=True)
-    assert judge is not None
-    assert chosen is not None
+def leave_four(plan: Plan) -> None:
+    """Leave three finished trials and a stopped one."""
+    curves = [[4.0, 3.0, 2.0, 1.0], [4.0, 3.5], [5.0, 4.0, 3.0, 2.0], [1.0, 1.0, 1.0, 1.0]]
+    for hash, losses in zip(plan.trials, curves, strict=False):
+        leave(plan, hash, losses)
+
+
+def chosen(plan: Plan) -> TrialScheduler:
+    made = scheduler(plan, plan.snapshot())
+    assert made is not None
+    return made
+
+
+def new(stage: str, chosen: TrialScheduler) -> Trial:
+    """A job that the scheduler is told of."""
+    trial = Trial("new", config={"job": {"stage": stage}}, stub=True)
     chosen.on_trial_add(None, trial)
-    said = []
+    return trial
+
+
+def decisions(plan: Plan, losses: list[float], stage: str = "train") -> list[str]:
+    """What a scheduler of the plan says to a new job with this curve of the contrastive loss."""
+    assert plan.spec.judge is not None
+    asked, decided = chosen(plan), []
+    trial = new(stage, asked)
     for epoch, loss in enumerate(losses, 1):
-        row = {"epoch": epoch, "criterion": judge.total({**TERMS, "contrastive": loss})}
-        said.append(chosen.on_trial_result(None, trial, row))
-    return said
+        row = {"epoch": epoch, "criterion": plan.spec.judge.total({**TERMS, "contrastive": loss})}
+        decided.append(asked.on_trial_result(None, trial, row))
+    return decided
 
 
-@pytest.mark.parametrize("kind", ["asha", "median"])
-def test_a_relaunched_scheduler_judges_by_the_trials_that_ended_before(tmp_path, kind):
-    before = plan(tmp_path, kind)
-    first, second, third, fourth, *_ = before.trials
-    assert decisions(before, [9.0, 9.0]) == [TrialScheduler.CONTINUE] * 2, "nothing to compare with yet"
-    leave(before, first, [4.0, 3.0, 2.0, 1.0])
-    leave(before, second, [4.0, 3.5])
-    leave(before, third, [5.0, 4.0, 3.0, 2.0])
-    leave(before, fourth, [1.0, 1.0, 1.0, 1.0])
-    assert decisions(before, [9.0, 9.0]) == [TrialScheduler.CONTINUE, TrialScheduler.STOP]
-    assert decisions(before, [0.5, 0.5]) == [TrialScheduler.CONTINUE] * 2
+@KINDS
+def test_a_first_trial_has_nothing_to_be_compared_with(tmp_path: Path, kind: str) -> None:
+    assert decisions(stopping_plan(tmp_path, kind), [9.0, 9.0]) == [TrialScheduler.CONTINUE] * 2
 
 
-def test_without_a_scheduler_every_trial_runs_to_its_end(tmp_path):
-    assert scheduler(plan(tmp_path, "none")) is None
+@KINDS
+def test_a_relaunched_scheduler_judges_by_the_trials_that_ended_before(tmp_path: Path, kind: str) -> None:
+    plan = stopping_plan(tmp_path, kind)
+    leave_four(plan)
+    assert decisions(plan, [9.0, 9.0]) == [TrialScheduler.CONTINUE, TrialScheduler.STOP]
+    assert decisions(plan, [0.5, 0.5]) == [TrialScheduler.CONTINUE] * 2
 
 
-def test_stopped_trials_stay_stopped_until_the_scheduler_goes(tmp_path):
-    before = plan(tmp_path, "asha")
-    name = next(iter(before.trials))
-    leave(before, name, [4.0, 3.0])
-    assert before.stopped() == [name]
-    assert name not in before.missing(retry_failed=True)
-    assert any(line.startswith(f"{name}  stopped") for line in before.describe())
-    assert name in plan(tmp_path, "none").missing()
+@KINDS
+def test_base_encoders_are_never_stopped(tmp_path: Path, kind: str) -> None:
+    plan = stopping_plan(tmp_path, kind)
+    leave_four(plan)
+    assert decisions(plan, [9.0] * 4, "pretrain") == [TrialScheduler.CONTINUE] * 4
 
 
-def test_terms_that_were_not_measured_are_left_out():
-    row = {"epoch": "3", "validation_push": "", "validation_pull": "0.0", "train_pull": "1"}
-    assert validation_terms(row) == {"pull": 0.0}
+@KINDS
+@pytest.mark.parametrize(("stage", "report"), [("pretrain", {"epoch": 9}), ("train", {"status": "failed"})])
+def test_what_ends_without_the_criterion_leaves_the_others_judged(
+    tmp_path: Path, kind: str, stage: str, report: dict[str, Any]
+) -> None:
+    plan = stopping_plan(tmp_path, kind)
+    leave_four(plan)
+    asked = chosen(plan)
+    ended, died, removed, other = (new(stage, asked), new(stage, asked), new(stage, asked), new("train", asked))
+    asked.on_trial_complete(None, ended, report)
+    asked.on_trial_error(None, died)
+    asked.on_trial_remove(None, removed)
+    row = {"epoch": 2, "criterion": 99.0}
+    assert asked.on_trial_result(None, other, row) == TrialScheduler.STOP
+
+
+def test_without_a_scheduler_every_trial_runs_to_its_end(tmp_path: Path) -> None:
+    plan = stopping_plan(tmp_path, "none")
+    assert scheduler(plan, plan.snapshot()) is None
+
+
+def test_stopped_trials_stay_stopped_until_the_scheduler_goes(tmp_path: Path) -> None:
+    plan = stopping_plan(tmp_path, "asha")
+    hash = next(iter(plan.trials))
+    leave(plan, hash, [4.0, 3.0])
+    snapshot = plan.snapshot()
+    assert snapshot.those(Status.STOPPED) == [hash]
+    assert hash not in plan.missing(snapshot, retry_failed=True)
+    assert any(line.startswith(f"{hash}  stopped") for line in plan.describe(snapshot))
+    assert hash in stopping_plan(tmp_path, "none").missing(snapshot)
 
 
 UNEQUAL = {"train.learning_rate": [1e-3, 1e-9], "loss.lambda4": [0.0, 0.1, 0.2, 0.3]}
@@ -87,56 +123,89 @@ STOPPING = {"stopping": {"grace_period": 1, "reduction_factor": 2}}
 LONGER = ("--set", "train.epochs=4")
 
 
-def sweep_unequal(folder, scheduler):
-    """A sweep of UNEQUAL that has ended: its file, its run and what it printed.
+@dataclass(frozen=True)
+class Ended:
+    """A sweep that has ended: its file, its run folder and what it printed."""
+
+    file: Path
+    run: Path
+    printed: str
+
+    def stopped(self) -> dict[str, dict[str, Any]]:
+        """The records of stopped trials."""
+        return {path.parent.name: json.loads(path.read_text()) for path in self.run.glob("trials/*/stopped.json")}
+
+
+def sweep_unequal(folder: Path, kind: str) -> Ended:
+    """Run a sweep with a scheduler.
 
     The trials that learn run first, to their end: of the others the first can but be stopped, in whatever order.
     """
     run = folder / "run"
-    file = write_sweep(folder / "s.yaml", run, UNEQUAL, scheduler=scheduler, **STOPPING)
+    file = write_sweep(folder / "s.yaml", run, UNEQUAL, scheduler=kind, **STOPPING)
     for settings in (("--set", "scheduler=none", "--set", "train.learning_rate=1e-3"), ()):
         ended = mixem("sweep", file, *LONGER, *settings)
         assert ended.returncode == 0, ended.stdout + ended.stderr
-    return file, run, ended.stdout
+    return Ended(file, run, ended.stdout)
 
 
+@pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_the_median_rule_stops_trials(tmp_path):
-    _, run, _ = sweep_unequal(tmp_path, "median")
-    reasons = [json.loads(path.read_text())["reason"] for path in run.glob("trials/*/stopped.json")]
+@pytest.mark.timeout(1800)
+def test_the_median_rule_stops_trials(tmp_path: Path) -> None:
+    ended = sweep_unequal(tmp_path, "median")
+    reasons = [record["reason"] for record in ended.stopped().values()]
     assert 1 <= len(reasons) <= 4
-    assert len(reasons) + len(results(run)) == 8
+    assert len(reasons) + len(results(ended.run)) == 8
     assert all(reason.startswith("stopped by median at epoch ") for reason in reasons)
 
 
+@pytest.fixture(scope="module")
+def asha(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """A sweep of eight trials of which asha has stopped some."""
+    ended = sweep_unequal(tmp_path_factory.mktemp("asha"), "asha")
+    assert 1 <= len(ended.stopped()) <= 4
+    return ended
+
+
+@pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_asha_stops_trials_and_they_are_shown_as_stopped_everywhere(tmp_path):
-    file, run, printed = sweep_unequal(tmp_path, "asha")
-    stopped = {path.parent.name: json.loads(path.read_text()) for path in run.glob("trials/*/stopped.json")}
-    assert 1 <= len(stopped) <= 4
-    assert len(stopped) + len(results(run)) == 8
-    assert f"{len(stopped)} stopped, 0 waiting" in printed
-    for name, record in stopped.items():
+@pytest.mark.timeout(1800)
+def test_asha_stops_trials_whose_workers_do_not_go_on_with_them(asha: Ended) -> None:
+    assert len(asha.stopped()) + len(results(asha.run)) == 8
+    for hash, record in asha.stopped().items():
         assert record["reason"] == f"stopped by asha at epoch {record['epoch']}"
         assert record["epoch"] < 4
-        curve = (run / "trials" / name / "metrics.csv").read_text().splitlines()
-        assert len(curve) == 1 + record["epoch"], "its worker has gone on with it"
-        assert not (run / "trials" / name / "state.safetensors").exists()
+        curve = (asha.run / "trials" / hash / "metrics.csv").read_text().splitlines()
+        assert len(curve) == 1 + record["epoch"]
+        assert not (asha.run / "trials" / hash / "state.safetensors").exists()
 
-    assert f"{len(results(run))} finished, 0 failed, {len(stopped)} stopped" in mixem("status", run).stdout
-    table = load_results(run).set_index("trial")
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_stopped_trials_are_shown_as_stopped_everywhere(asha: Ended) -> None:
+    stopped = asha.stopped()
+    assert f"{len(stopped)} stopped, 0 waiting" in asha.printed
+    counts = f"{len(results(asha.run))} finished, 0 failed, {len(stopped)} stopped"
+    assert counts in mixem("status", asha.run).stdout
+    table = load_results(asha.run).set_index("trial")
     assert set(table.index[table["status"] == "stopped"]) == set(stopped)
-    page = (run / "report" / "index.html").read_text()
+    page = (asha.run / "report" / "index.html").read_text()
     assert f"{len(stopped)} stopped early" in page
     assert all(record["reason"] in page for record in stopped.values())
 
-    again = mixem("sweep", file, *LONGER, "--retry-failed")
-    assert again.returncode == 0, again.stderr
-    assert {path.parent.name for path in run.glob("trials/*/stopped.json")} == set(stopped)
 
-    whole = mixem("sweep", file, *LONGER, "--set", "scheduler=none")
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_stopped_trials_run_again_only_when_the_scheduler_goes(tmp_path: Path) -> None:
+    ended = sweep_unequal(tmp_path, "asha")
+    before = ended.stopped()
+    again = mixem("sweep", ended.file, *LONGER, "--retry-failed")
+    assert again.returncode == 0, again.stderr
+    assert ended.stopped() == before
+    whole = mixem("sweep", ended.file, *LONGER, "--set", "scheduler=none")
     assert whole.returncode == 0, whole.stdout + whole.stderr
-    assert len(results(run)) == 8
-    assert not list(run.glob("trials/*/stopped.json"))
+    assert len(results(ended.run)) == 8
+    assert not ended.stopped()

@@ -7,14 +7,21 @@ import random
 import secrets
 import signal
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import psutil
 import pytest
 
 from analysis import load_results
+from mixem.run import Run
 from mixem.settings import load_config
-from tests.sweeps.launch import mixem, mixem_on_terminal, results, start_mixem, wait_for, write_sweep
+from tests.sweeps.launch import mixem, mixem_on_terminal, output_of, results, start_mixem, wait_for, write_sweep
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 
 MEASURED = [
     "validation.contrastive",
@@ -23,37 +30,41 @@ MEASURED = [
     "scores.argmax.nmi",
     "baseline.simclr_kmeans.acc",
 ]
+GRID = {"loss.lambda2": [0.1, 0.5], "loss.lambda4": [0.0, 0.1]}
 
 
-def measured(run):
+def measured(run: Path) -> pd.DataFrame:
     return load_results(run).set_index("trial").sort_index()[MEASURED]
 
 
-def written(run):
+def written(run: Path) -> dict[str, int]:
     """When each finished trial's record was written."""
-    return {name: path.stat().st_mtime_ns for name, path in results(run).items()}
+    return {hash: path.stat().st_mtime_ns for hash, path in results(run).items()}
 
 
-def kill_a_sweep(file, run, enough, seconds):
-    """Start a sweep, and kill its driver `seconds` after `enough` trials are finished."""
-    driver = start_mixem("sweep", file)
-    wait_for(lambda: driver.poll() is not None or ((run / "lock.json").exists() and len(results(run)) >= enough))
-    time.sleep(seconds)
-    driver.send_signal(signal.SIGKILL)
-    driver.communicate()
+def record_of(path: Path) -> Any:
+    return json.loads(path.read_text())
 
 
-@pytest.mark.timeout(600)
-def test_a_sweep_killed_at_random_moments_repeats_and_loses_nothing_and_ends_like_an_uninterrupted_one(tmp_path):
+def kill_a_sweep(file: Path, run: Path, enough: int, seconds: float) -> None:
+    """Start a sweep, and kill its driver `seconds` after `enough` trials are finished, or when a further one is."""
+    with start_mixem("sweep", file) as driver:
+        begun = Run.at(run).lock_file
+        wait_for(lambda: driver.poll() is not None or (begun.exists() and len(results(run)) >= enough))
+        end = time.monotonic() + seconds
+        wait_for(lambda: driver.poll() is not None or time.monotonic() > end or len(results(run)) > enough)
+        driver.send_signal(signal.SIGKILL)
+
+
+def test_a_sweep_killed_at_random_moments_ends_like_an_uninterrupted_one(tmp_path: Path) -> None:
     """Killed within 8 s of its beginning, then twice when a random number of trials is finished."""
-    axes = {"loss.lambda2": [0.1, 0.5], "loss.lambda4": [0.0, 0.1], "seed": [0, 1]}
     run, whole = tmp_path / "run", tmp_path / "whole"
-    file = write_sweep(tmp_path / "sweep.yaml", run, axes)
+    file = write_sweep(tmp_path / "sweep.yaml", run, {**GRID, "seed": [0, 1]})
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     moments = random.Random(seed)
 
-    before = {}
+    before: dict[str, int] = {}
     for enough in (0, moments.randint(1, 3), moments.randint(4, 6)):
         kill_a_sweep(file, run, enough, moments.uniform(0, 0.3 if enough else 8))
         assert not (run / "report").exists(), "the kill was to come before the end"
@@ -80,20 +91,18 @@ def test_a_sweep_killed_at_random_moments_repeats_and_loses_nothing_and_ends_lik
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_ten_kills_at_moments_drawn_evenly_change_nothing(tmp_path):
-    axes = {"loss.lambda2": [0.1, 0.5], "loss.lambda4": [0.0, 0.1], "seed": [0, 1, 2]}
+def test_ten_kills_at_moments_drawn_evenly_change_nothing(tmp_path: Path) -> None:
     run, whole = tmp_path / "run", tmp_path / "whole"
-    file = write_sweep(tmp_path / "sweep.yaml", run, axes)
+    file = write_sweep(tmp_path / "sweep.yaml", run, {**GRID, "seed": [0, 1, 2]})
     command = ("sweep", file, "--set", "train.epochs=20", "--set", "runtime.save_seconds=0")
     seed = random.randrange(10**6)
     print(f"seed {seed}")
-    moments, before = random.Random(seed), {}
+    moments = random.Random(seed)
+    before: dict[str, int] = {}
     for _ in range(10):
-        driver = start_mixem(*command)
-        time.sleep(moments.uniform(0, 12))
-        driver.kill()
-        driver.communicate()
+        with start_mixem(*command) as driver:
+            time.sleep(moments.uniform(0, 12))
+            driver.kill()
         after = written(run)
         assert before.items() <= after.items(), "a finished trial was run again"
         before = after
@@ -104,130 +113,221 @@ def test_ten_kills_at_moments_drawn_evenly_change_nothing(tmp_path):
     assert_alike(run, whole)
 
 
-def assert_alike(run, whole):
+def assert_alike(run: Path, whole: Path) -> None:
     """Common random numbers: a trial is the same on any worker, resumed or not."""
     pd.testing.assert_frame_equal(measured(run), measured(whole), check_exact=True)
-    for name, record in results(run).items():
-        rows = [pd.read_csv(folder / "metrics.csv") for folder in (record.parent, whole / "trials" / name)]
-        pd.testing.assert_frame_equal(*(table.drop(columns="seconds") for table in rows), check_exact=True)
+    for hash, record in results(run).items():
+        rows = [pd.read_csv(folder / "metrics.csv") for folder in (record.parent, whole / "trials" / hash)]
+        one, other = (table.drop(columns="seconds") for table in rows)
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
     compared = mixem("compare", run, whole)
     assert compared.returncode == 0, compared.stdout
     assert "the runs agree" in compared.stdout
 
 
-@pytest.mark.timeout(600)
-def test_failure_growth_reproduction_export_and_no_secret_anywhere(tmp_path, monkeypatch):
+def test_trials_run_while_another_base_encoder_is_trained(tmp_path: Path) -> None:
+    """The base encoders differ much in length: one is done, and its trials too, while the other is trained."""
+    run = tmp_path / "run"
+    axes = {"pretrain.epochs": [1, 100_000], "loss.lambda4": [0.0, 0.1]}
+    file = write_sweep(tmp_path / "sweep.yaml", run, axes)
+    with start_mixem("sweep", file) as driver:
+        wait_for(lambda: len(results(run)) == 2 or driver.poll() is not None)
+        finished = list(run.glob("base/*/result.json"))
+        driver.send_signal(signal.SIGINT)
+        output = output_of(driver)
+    assert driver.returncode == 130, output
+    assert len(finished) == 1
+    assert len(list(run.glob("base/*/metrics.csv"))) == 2
+    epochs = {load_config(path.parent / "config.yaml").pretrain.epochs for path in results(run).values()}
+    assert epochs == {1}
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A sweep of which a trial failed, and that has grown since: what it left and printed, what was kept secret."""
+
+    folder: Path
+    run: Path
+    failed: str
+    page: str
+    first: str
+    screen: str
+    secrets: dict[str, str]
+
+    @property
+    def best(self) -> Path:
+        return self.folder / "best"
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> Grown:
+    """Two trials, one of which diverges; then on a terminal two that do not, one of them a new one."""
+    folder = tmp_path_factory.mktemp("grown")
     hidden = {key: secrets.token_hex(32) for key in ("AWS_SECRET_ACCESS_KEY", "RAY_AUTH_TOKEN")}
-    for key, value in hidden.items():
-        monkeypatch.setenv(key, value)
-    run = tmp_path / "run"
-    file = write_sweep(tmp_path / "sweep.yaml", run, {"train.learning_rate": [1e-3, 1e30], "loss.lambda4": [0.1]})
-    first = mixem("sweep", file)
-    assert first.returncode == 1, first.stdout + first.stderr
-    assert "1 of 2 trials failed" in first.stderr
-    (failed,) = run.glob("trials/*/failed.json")
-    assert "term" in json.loads(failed.read_text())["reason"]
-    assert failed.parent.name in (run / "report" / "index.html").read_text()
+    with pytest.MonkeyPatch.context() as environment:
+        for key, value in hidden.items():
+            environment.setenv(key, value)
+        run = folder / "run"
+        file = write_sweep(folder / "sweep.yaml", run, {"train.learning_rate": [1e-3, 1e30], "loss.lambda4": [0.1]})
+        first = mixem("sweep", file)
+        assert first.returncode == 1, first.stdout + first.stderr
+        (failed,) = run.glob("trials/*/failed.json")
+        page = (run / "report" / "index.html").read_text()
+        settings = ("loss.lambda4=[0.1, 0.2]", "train.learning_rate=1e-3")
+        code, screen = mixem_on_terminal("sweep", file, "--set", settings[0], "--set", settings[1])
+        assert code == 0, screen
+        exported = mixem("export", run, "-o", folder / "best")
+        assert exported.returncode == 0, exported.stderr
+    return Grown(folder, run, failed.parent.name, page, first.stdout + first.stderr, screen, hidden)
 
-    code, screen = mixem_on_terminal(
-        "sweep", file, "--set", "loss.lambda4=[0.1, 0.2]", "--set", "train.learning_rate=1e-3"
-    )
-    assert code == 0, screen
-    assert all(heading in screen for heading in ("settings", "epoch", "train: contrastive", "to go")), screen
-    assert len(results(run)) == 2
-    assert len(list(run.glob("base/*/result.json"))) == 1, "the base encoder is shared"
-    assert {"gallery.png", "class-3.pdf", "confusion.svg"} <= {path.name for path in (run / "report").iterdir()}
 
-    status = mixem("status", run)
-    assert "2 finished" in status.stdout
+def test_a_loss_that_is_no_number_fails_its_trial_alone(grown: Grown) -> None:
+    assert "1 of 2 trials failed" in grown.first
+    assert "term" in record_of(grown.run / "trials" / grown.failed / "failed.json")["reason"]
+    assert grown.failed in grown.page
 
-    exported = tmp_path / "best"
-    assert mixem("export", run, "-o", exported).returncode == 0
-    config = load_config(exported / "best.yaml")
+
+def test_a_grown_sweep_runs_what_is_new_on_the_same_base_encoder(grown: Grown) -> None:
+    assert len(results(grown.run)) == 2
+    assert len(list(grown.run.glob("base/*/result.json"))) == 1
+    assert "2 finished" in mixem("status", grown.run).stdout
+
+
+def test_a_terminal_shows_a_live_table(grown: Grown) -> None:
+    headings = ("settings", "epoch", "train: contrastive", "to go")
+    assert all(heading in grown.screen for heading in headings), grown.screen
+
+
+def test_the_report_holds_figures_of_the_components(grown: Grown) -> None:
+    names = {path.name for path in (grown.run / "report").iterdir()}
+    assert {"gallery.png", "class-3.pdf", "confusion.svg"} <= names
+
+
+def test_an_exported_configuration_trains_to_the_same_numbers(grown: Grown, tmp_path: Path) -> None:
+    config = load_config(grown.best / "best.yaml")
     assert config.train.learning_rate == 1e-3
-
     again = tmp_path / "again"
-    trained = mixem("train", exported / "best.yaml", "-o", again)
+    trained = mixem("train", grown.best / "best.yaml", "-o", again)
     assert trained.returncode == 0, trained.stdout + trained.stderr
-    assert mixem("compare", run, again).returncode == 1, "of two trials one was trained again"
-    shared = mixem("compare", run, again, "--shared")
+    assert mixem("compare", grown.run, again).returncode == 1, "of two trials one was trained again"
+    shared = mixem("compare", grown.run, again, "--shared")
     assert shared.returncode == 0, shared.stdout + shared.stderr
-    (record,) = again.glob("trials/*/result.json")
-    (original,) = [
-        path for path in results(run).values() if load_config(path.parent / "config.yaml").loss == config.loss
-    ]
+    (record,) = results(again).values()
+    original = results(grown.run)[record.parent.name]
     for key in ("validation", "training", "scores"):
-        assert json.loads(record.read_text())[key] == json.loads(original.read_text())[key]
-
-    evaluated = mixem("evaluate", exported)
-    assert f"ACC {json.loads(original.read_text())['scores']['mixem']['acc']:.4f}" in evaluated.stdout
-
-    printed = "".join([first.stdout, first.stderr, screen, status.stdout, trained.stdout, evaluated.stdout])
-    left = b"".join([printed.encode(), *(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())])
-    assert not [key for key, value in hidden.items() if value.encode() in left]
+        assert record_of(record)[key] == record_of(original)[key]
 
 
-@pytest.mark.timeout(600)
-def test_every_trial_gets_the_images_it_names_and_a_damaged_record_is_made_anew(tmp_path):
-    run = tmp_path / "run"
-    file = write_sweep(tmp_path / "sweep.yaml", run, {"data.image_size": [12, 16], "model.components": [4, 5]})
-    assert mixem("sweep", file).returncode == 0
-    records = results(run)
-    assert len(records) == 4
+def test_exported_weights_are_evaluated_as_in_the_sweep(grown: Grown) -> None:
+    evaluated = mixem("evaluate", grown.best)
+    config = load_config(grown.best / "best.yaml")
+    (original,) = (
+        path for path in results(grown.run).values() if load_config(path.parent / "config.yaml").loss == config.loss
+    )
+    assert f"ACC {record_of(original)['scores']['mixem']['acc']:.4f}" in evaluated.stdout
+
+
+def test_no_secret_is_printed_or_written(grown: Grown) -> None:
+    left = [grown.first.encode(), grown.screen.encode()]
+    left += [path.read_bytes() for path in grown.folder.rglob("*") if path.is_file()]
+    assert not [key for key, value in grown.secrets.items() if value.encode() in b"".join(left)]
+
+
+@pytest.fixture(scope="module")
+def two_sizes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a sweep over two sizes of images, which has ended; its run folder lies beside it."""
+    folder = tmp_path_factory.mktemp("sizes")
+    axes = {"data.image_size": [12, 16], "model.components": [4, 5]}
+    file = write_sweep(folder / "sweep.yaml", folder / "run", axes)
+    ended = mixem("sweep", file)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return file
+
+
+def test_every_trial_gets_the_images_it_names(two_sizes: Path) -> None:
+    run = two_sizes.parent / "run"
+    assert len(results(run)) == 4
     checksums = {
-        load_config(path.parent / "config.yaml").data.image_size: json.loads(path.read_text())["provenance"][
-            "data_checksum"
-        ]
-        for path in records.values()
+        load_config(path.parent / "config.yaml").data.image_size: record_of(path)["provenance"]["data_checksum"]
+        for path in results(run).values()
     }
     assert len(set(checksums.values())) == 2
     assert len(list(run.glob("base/*/result.json"))) == 2, "the number of components does not matter to stage 1"
 
-    (name, damaged), *_ = records.items()
-    before = json.loads(damaged.read_text())
+
+def test_a_damaged_record_is_named_and_made_anew_on_request(two_sizes: Path) -> None:
+    run = two_sizes.parent / "run"
+    (hash, damaged), *_ = results(run).items()
+    before = record_of(damaged)
     damaged.write_text("{}")
-    refused = mixem("sweep", file)
+    refused = mixem("sweep", two_sizes)
     assert refused.returncode == 1
     assert "1 of 4 trials failed" in refused.stderr
-    again = mixem("sweep", file, "--retry-failed")
+    again = mixem("sweep", two_sizes, "--retry-failed")
     assert again.returncode == 0, again.stdout + again.stderr
-    after = json.loads(results(run)[name].read_text())
+    after = record_of(results(run)[hash])
     assert all(after[key] == before[key] for key in ("validation", "training", "scores"))
 
 
-def test_resources_no_node_has_are_refused_before_any_work(tmp_path):
+def test_damaged_weights_of_a_base_encoder_end_the_sweep_in_one_line(two_sizes: Path, tmp_path: Path) -> None:
+    run = two_sizes.parent / "run"
+    weights = next(run.glob("base/*/weights.safetensors"))
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1])
+    try:
+        ended = mixem("sweep", two_sizes, "--set", "loss.lambda4=0.5")
+    finally:
+        weights.write_bytes(whole)
+    assert ended.returncode == 1
+    assert f"remove {weights.parent}, and the base encoder is trained again" in ended.stderr.splitlines()[-1]
+    assert not list(run.glob("trials/*/failed.json"))
+
+
+def test_resources_no_node_has_are_refused_before_any_work(tmp_path: Path) -> None:
     run = tmp_path / "run"
     file = write_sweep(tmp_path / "sweep.yaml", run, {"seed": [0]}, resources={"gpu": 64})
-    refused = mixem("sweep", file, timeout=180)
+    refused = mixem("sweep", file)
     assert refused.returncode == 2
     assert "64 GPU(s)" in refused.stderr
     assert "no node has" in refused.stderr
     assert not (run / "trials").exists()
 
 
-@pytest.mark.parametrize("ask", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_stops_cleanly_and_says_how_to_go_on_and_ray_listens_on_loopback_alone(tmp_path, ask):
-    run = tmp_path / "run"
-    file = write_sweep(tmp_path / "sweep.yaml", run, {"seed": [0]}, config={"pretrain": {"epochs": 100000}})
+def begin_a_long_sweep(folder: Path) -> Any:
+    """A sweep whose base encoder trains for ever, and whose first epoch is over."""
+    run = folder / "run"
+    file = write_sweep(folder / "sweep.yaml", run, {"seed": [0]}, config={"pretrain": {"epochs": 100_000}})
     driver = start_mixem("sweep", file)
-    wait_for(lambda: any(run.glob("base/*/metrics.csv")))
+    wait_for(lambda: any(run.glob("base/*/metrics.csv")) or driver.poll() is not None)
+    return driver
+
+
+@pytest.mark.parametrize("interrupt", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path: Path, interrupt: signal.Signals) -> None:
+    driver = begin_a_long_sweep(tmp_path)
     below = psutil.Process(driver.pid).children(recursive=True)
-    addresses = listened_at([psutil.Process(driver.pid), *below])
-    driver.send_signal(ask)
-    output, _ = driver.communicate(timeout=180)
+    driver.send_signal(interrupt)
+    output = output_of(driver)
     assert driver.returncode == 130, output
     assert "the same command goes on" in output
     assert "Traceback" not in output
-    _, left = psutil.wait_procs(below, timeout=60)
     assert len(below) > 3, "Ray's own processes and a worker"
-    assert not left, "Ray was left running"
-    assert addresses, "Ray's processes talk to each other"
+    wait_for(lambda: not any(process.is_running() for process in below))
+
+
+def test_ray_listens_on_loopback_alone(tmp_path: Path) -> None:
+    driver = begin_a_long_sweep(tmp_path)
+    processes = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]
+    addresses = listened_at(processes)
+    driver.send_signal(signal.SIGINT)
+    output = output_of(driver)
+    assert addresses, output
     assert all(ipaddress.ip_address(address.removeprefix("::ffff:")).is_loopback for address in addresses), addresses
 
 
-def listened_at(processes):
+def listened_at(processes: Iterable[psutil.Process]) -> set[str]:
     """The addresses at which processes wait for connections."""
-    addresses = set()
+    addresses: set[str] = set()
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             connections = process.net_connections("inet")

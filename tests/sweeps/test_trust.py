@@ -1,6 +1,7 @@
 """A run folder or an exported model may come from anywhere: opening it runs no code."""
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,15 @@ import pytest
 import torch
 
 from analysis.components import load_components
-from analysis.results import load_spec
 from mixem.checkpoint import load_tensors
 from mixem.errors import MixemError
-from mixem.old_records import read_record, read_stopped
+from mixem.records import TrialRecord
+from mixem.run import Run, StageFolder, TrialFolder
 from mixem.settings import load_config
+
+
+def trial_in(folder: Path) -> TrialFolder:
+    return StageFolder(folder, TrialRecord)
 
 
 class Attack:
@@ -21,33 +26,34 @@ class Attack:
     def __init__(self, trace: Path) -> None:
         self.trace = trace
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
         return (Path.touch, (self.trace,))
 
 
-def as_pickle(path, trace):
+def as_pickle(path: Path, trace: Path) -> None:
     path.write_bytes(pickle.dumps(Attack(trace)))
 
 
-def as_torch(path, trace):
+def as_torch(path: Path, trace: Path) -> None:
     torch.save(Attack(trace), path)
 
 
-def as_arrays(path, trace):
+def as_arrays(path: Path, trace: Path) -> None:
     with path.open("wb") as file:
         np.savez(file, features=np.array([Attack(trace)], dtype=object))
 
 
-def as_yaml(path, trace):
+def as_yaml(path: Path, trace: Path) -> None:
     path.write_text(f"!!python/object/apply:pathlib.Path.touch\n- !!python/object/apply:pathlib.Path [{trace}]\n")
 
 
-READERS = {
-    "spec.yaml": lambda path: load_spec(path.parent),
+READERS: dict[str, Callable[[Path], object]] = {
+    "spec.yaml": lambda path: Run.at(path.parent).spec(),
     "config.yaml": load_config,
     "best.yaml": load_config,
-    "result.json": lambda path: read_record(path.parent),
-    "stopped.json": lambda path: read_stopped(path.parent),
+    "result.json": lambda path: trial_in(path.parent).result(),
+    "failed.json": lambda path: trial_in(path.parent).failure(),
+    "stopped.json": lambda path: trial_in(path.parent).stopped(),
     "state.safetensors": load_tensors,
     "best.safetensors": load_tensors,
     "embedding.npz": lambda path: load_components(path.parent),
@@ -56,7 +62,7 @@ READERS = {
 
 @pytest.mark.parametrize("attack", [as_pickle, as_torch, as_arrays, as_yaml])
 @pytest.mark.parametrize("name", READERS)
-def test_no_file_of_a_run_folder_runs_code(tmp_path, name, attack):
+def test_no_file_of_a_run_folder_runs_code(tmp_path: Path, name: str, attack: Callable[[Path, Path], None]) -> None:
     path, trace = tmp_path / name, tmp_path / "trace"
     attack(path, trace)
     with pytest.raises(MixemError):
@@ -64,7 +70,7 @@ def test_no_file_of_a_run_folder_runs_code(tmp_path, name, attack):
     assert not trace.exists()
 
 
-def test_the_attack_works_on_who_unpickles(tmp_path):
+def test_the_attack_works_on_who_unpickles(tmp_path: Path) -> None:
     as_arrays(tmp_path / "arrays.npz", tmp_path / "trace")
     with np.load(tmp_path / "arrays.npz", allow_pickle=True) as file:
         assert file["features"].shape == (1,)

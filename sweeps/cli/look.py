@@ -1,0 +1,64 @@
+"""Look at a run folder: how far it is, what came of it, whether two agree."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mixem.files import run_path
+from sweeps.cli.options import OutFolder, Overrides, RunFolder, existing
+
+
+def status(run: RunFolder) -> None:
+    """Show what is finished, started, failed and left of a run, and the time to go."""
+    from analysis.status import status_lines
+
+    print("\n".join(status_lines(existing(run))))
+
+
+def report(run: RunFolder, overrides: Overrides = None) -> None:
+    """Write a run's tables, report and best configuration again, also of an unfinished run.
+
+    With --set criterion=… the report is by another criterion, and the best configuration stays.
+    """
+    from analysis.findings import Findings
+    from analysis.report import write_answer
+
+    findings = Findings.of(existing(run), overrides or ())
+    page = write_answer(findings).report
+    print(*(claim.line for claim in findings.claims), page, sep="\n")
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(parser=run_path, metavar="RUN_A", help="A run folder.")],
+    second: Annotated[Path, typer.Argument(parser=run_path, metavar="RUN_B", help="Another one.")],
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", min=0.0, help="How far apart terms and scores may be; 0: equal bit for bit.")
+    ] = 0.0,
+    shared: Annotated[bool, typer.Option("--shared", help="Trials that only one run has do not matter.")] = False,
+) -> None:
+    """Say whether two runs agree, trial by trial; exit code 1 when they do not."""
+    from analysis.compare import compare, describe
+    from analysis.findings import Findings
+
+    runs = existing(first), existing(second)
+    comparison = compare(Findings.of(runs[0]), Findings.of(runs[1]), tolerance, shared)
+    print("\n".join(describe(comparison)))
+    if not comparison.agree:
+        raise typer.Exit(1)
+
+
+def export(
+    run: RunFolder,
+    out: OutFolder,
+    trial: Annotated[
+        str | None, typer.Option("--trial", metavar="HASH", help="A trial; without it, the picked one.")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Copy the best configuration and its weights to a folder."""
+    from analysis.export import export
+    from analysis.findings import Findings
+
+    paths = export(Findings.of(existing(run), overrides or ()), out, trial)
+    print(paths.config, paths.weights, sep="\n")

@@ -1,0 +1,31 @@
+"""Options and arguments that several commands have. Each names its flag: a metavar alone does not in every typer."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mixem.errors import ConfigError
+from mixem.files import run_path
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, such as loss.lambda2=0.1; repeatable."),
+]
+SweepFile = Annotated[Path, typer.Argument(metavar="FILE", help="A sweep, such as sweeps/digits.yaml.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan, and stop.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")]
+ConfigFile = Annotated[
+    Path, typer.Argument(parser=run_path, metavar="CONFIG", help="A configuration, such as best.yaml.")
+]
+RunFolder = Annotated[
+    Path, typer.Argument(parser=run_path, metavar="RUN", help="A run folder, such as runs/digits or s3://bucket/run.")
+]
+OutFolder = Annotated[Path, typer.Option("--out", "-o", parser=run_path, metavar="DIR", help="The folder for results.")]
+
+
+def existing(folder: Path) -> Path:
+    """The folder; raises ConfigError where it is absent."""
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder")
+    return folder

@@ -1,0 +1,55 @@
+"""Run a sweep: here, or on a cluster."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mixem.files import run_path
+from sweeps.cli.options import DryRun, Overrides, RetryFailed, SweepFile
+
+RUN_HELP = "The run folder, a path or a URL such as s3://bucket/run; runs/NAME unless the file says otherwise."
+
+
+def sweep(
+    file: SweepFile,
+    overrides: Overrides = None,
+    run: Annotated[Path | None, typer.Option("--run", parser=run_path, metavar="RUN", help=RUN_HELP)] = None,
+    dry_run: DryRun = False,
+    retry_failed: RetryFailed = False,
+    address: Annotated[
+        str | None, typer.Option("--address", help="A running Ray cluster; without it, a Ray of its own, here.")
+    ] = None,
+) -> None:
+    """Run what is missing of a sweep, then write its report and its best configuration.
+
+    The same command again goes on where it stopped; a grown grid runs only what is new.
+    """
+    from sweeps.launch import run_sweep
+    from sweeps.plan import Plan
+    from sweeps.spec import load_spec
+
+    run_sweep(Plan.of(load_spec(file, overrides or ()), run), address, dry_run, retry_failed)
+
+
+def submit(file: SweepFile, overrides: Overrides = None, retry_failed: RetryFailed = False) -> None:
+    """Run a sweep on the Ray cluster that its file describes, and leave it running there.
+
+    Starts the cluster if it is not up; never restarts or stops one that is.
+    """
+    from sweeps.cluster import Cluster
+
+    print(Cluster.of(file, overrides or ()).submit(retry_failed))
+
+
+def fetch(
+    file: SweepFile,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where to; without it, fetched/NAME.")
+    ] = None,
+) -> None:
+    """Fetch the report, the tables and the best configuration of a submitted sweep."""
+    from sweeps.cluster import Cluster
+
+    print(Cluster.of(file, overrides or ()).fetch(out))
