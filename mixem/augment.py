@@ -1,9 +1,9 @@
 """SimCLR's random augmentation of a batch, on the batch's device (paper section 5).
 
 RandomResizedCrop, horizontal flip, ColorJitter, grayscale, Gaussian blur, normalisation: torchvision's pipeline and
-distributions, but one batched call with random parameters of its own for every image, drawn from an explicit
-generator. torchvision's own draw one set of parameters per batch, or go image by image, which keeps many cores busy for
-a GPU. Images stay float32 from the crop on; torchvision on PIL images rounds to 8 bits between the operations.
+distributions in one batched call, with separate random parameters for every image, drawn from an explicit generator.
+torchvision draws one set of parameters per batch, or has to be called image by image, which keeps many cores busy to
+feed one GPU. Images stay float32 from the crop on; torchvision on PIL images rounds to 8 bits between the operations.
 """
 
 import math
@@ -21,50 +21,51 @@ from mixem.config import AugmentConfig, Config, DataConfig
 from mixem.runtime import to_device
 
 CROP_ATTEMPTS = 10
-"""Boxes that RandomResizedCrop tries before it falls back to the centre."""
-CPU_PIECE = 800_000
-"""A CPU augments a batch in pieces of about this many values, which stay in its cache."""
+"""Number of boxes that RandomResizedCrop tries before it falls back to a central one."""
+MAX_PIECE_VALUES = 800_000
+"""A CPU augments a batch in pieces of at most this many values, which stay in its cache."""
 
 
 @dataclass(frozen=True)
 class AugmentParameters:
-    """The random parameters of N images. None: the operation is switched off."""
+    """The random parameters of N images. If None, the operation is switched off."""
 
     boxes: Tensor
     """(N, 4) int64: top, left, height, width of the crop in pixels."""
     flip: Tensor | None
-    """(N,) bool: mirror left and right."""
+    """(N,) bool: whether to mirror left and right."""
     order: Tensor
-    """(N, R) int64: jitter operations of each image, first to last (`mixem.color.color_jitter`). R counts the
-    operations that are switched on; an image without jitter has color.NO_OPERATION throughout."""
+    """(N, R) int64: jitter operations of each image, first to last (`mixem.color.color_jitter`). R is the number of
+    operations that are switched on; an image without jitter has color.NO_OPERATION in all R rounds."""
     factors: Tensor
     """(N, 4) float32: brightness, contrast, saturation and hue factors."""
     gray: Tensor | None
-    """(N,) bool: turn gray."""
+    """(N,) bool: whether to turn gray."""
     sigma: Tensor | None
-    """(N,) float32: standard deviation of the blur in pixels; 0: no blur."""
+    """(N,) float32: standard deviation of the blur in pixels; 0 for no blur."""
 
-    def __getitem__(self, images: slice | Tensor) -> "AugmentParameters":
-        """The parameters of some of the images: a slice of them, or those with these numbers."""
-        return self._each(lambda values: values[images])
+    def __getitem__(self, images: slice) -> "AugmentParameters":
+        """The parameters of a slice of the images."""
+        return self._map(lambda values: values[images])
 
     def to(self, device: torch.device) -> "AugmentParameters":
-        """The same on another device, without a wait for it (`mixem.runtime.to_device`)."""
-        return self._each(lambda values: to_device(values, device))
+        """The same parameters on another device, without waiting for it (`mixem.runtime.to_device`)."""
+        return self._map(lambda values: to_device(values, device))
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> "AugmentParameters":
-        values: dict[str, Any] = {k: None if v is None else change(v) for k, v in vars(self).items()}
-        return AugmentParameters(**values)
+    def _map(self, function: Callable[[Tensor], Tensor]) -> "AugmentParameters":
+        fields: dict[str, Any] = {k: None if v is None else function(v) for k, v in vars(self).items()}
+        return AugmentParameters(**fields)
 
 
 class SimCLRAugment:
     """Random views of a batch of images: `SimCLRAugment(config)(images, generator)`.
 
-    Calling it draws parameters and applies them; `draw` and `apply` do one each. The same configuration, batch shape,
-    device and generator state give the same bits. Nothing waits for a GPU.
+    A call draws parameters (`draw`) and applies them (`apply`). The same configuration, batch shape, device and
+    generator state give the same bits. Nothing waits for a GPU.
 
     Args:
-        config: `augment` says what is drawn, `data` the channels, the size of a view, mean and standard deviation.
+        config: `augment` gives the operations' probabilities and ranges; `data` gives the channels, the size of a view,
+            mean and standard deviation.
     """
 
     def __init__(self, config: Config) -> None:
@@ -77,7 +78,7 @@ class SimCLRAugment:
 
         Args:
             images: (N, C, H, W) uint8; H and W need not be the size of a view.
-            generator: on the CPU, to draw the same for every device; its state moves on.
+            generator: on the CPU, so that every device gets the same parameters; its state advances.
 
         Returns:
             (N, C, S, S) float32, normalised, with S = data.image_size.
@@ -90,33 +91,44 @@ class SimCLRAugment:
         return self.apply(images, self.draw(len(images), (height, width), generator).to(images.device))
 
     def draw(self, n: int, size: tuple[int, int], generator: torch.Generator) -> AugmentParameters:
-        """Parameters for `n` images of `size` (height, width), on the generator's device."""
+        """Draw parameters for `n` images of `size` (height, width), on the generator's device."""
         augment = self._augment
         boxes = _draw_boxes(n, size, augment, generator)
-        flip = _chance(n, augment.flip, generator) if augment.flip else None
+        flip = _bernoulli(n, augment.flip, generator) if augment.flip else None
         order, factors = _draw_jitter(n, self._strengths, augment.jitter_p, generator)
-        gray = _chance(n, self._grayscale, generator) if self._grayscale else None
+        gray = _bernoulli(n, self._grayscale, generator) if self._grayscale else None
         sigma = None
         if augment.blur:
-            sigma = _uniform((n,), augment.blur_sigma, generator) * _chance(n, augment.blur, generator)
+            sigma = _uniform((n,), augment.blur_sigma, generator) * _bernoulli(n, augment.blur, generator)
         return AugmentParameters(boxes, flip, order, factors, gray, sigma)
 
     def apply(self, images: Tensor, parameters: AugmentParameters) -> Tensor:
-        """The views of `images` that `parameters` describe; arguments and result as in `__call__`."""
-        _check(images, self._data)
-        if color.in_one_piece(images):
-            return self._apply(images, parameters)
-        pieces = max(1, round(len(images) * self._data.channels * self._data.image_size**2 / CPU_PIECE))
-        most = max(1, math.ceil(len(images) / pieces))
-        if self._strengths[color.HUE] == 0 or most < color.FEW:
-            return self._apply_in_pieces(images, parameters, most)
-        sorting = color.turns(parameters.order).argsort()  # hue then shifts slices, and blends leave them out
-        views = self._apply_in_pieces(images.index_select(0, sorting), parameters[sorting], most)
-        return views.index_select(0, sorting.argsort())
+        """Make the views of `images` that `parameters` describe.
 
-    def _apply_in_pieces(self, images: Tensor, parameters: AugmentParameters, most: int) -> Tensor:
-        pieces = [slice(start, start + most) for start in range(0, max(1, len(images)), most)]
+        A CPU works on pieces of the batch, one after the other; the cut changes no bits.
+
+        Args:
+            images: as in `__call__`.
+            parameters: of these images, on their device.
+
+        Returns:
+            As `__call__`.
+
+        Raises:
+            ValueError: as `__call__`.
+        """
+        _check(images, self._data)
+        length = self._piece_length(images)
+        if len(images) <= length:
+            return self._apply(images, parameters)
+        pieces = [slice(start, start + length) for start in range(0, len(images), length)]
         return torch.cat([self._apply(images[piece], parameters[piece]) for piece in pieces])
+
+    def _piece_length(self, images: Tensor) -> int:
+        """The number of images to augment at once: all of them on a GPU and in compiled code."""
+        if not color.runs_eagerly_on_cpu(images):
+            return len(images)
+        return max(1, MAX_PIECE_VALUES // (self._data.channels * self._data.image_size**2))
 
     def _apply(self, images: Tensor, parameters: AugmentParameters) -> Tensor:
         views = resized_crop(_to_float(images), parameters.boxes, parameters.flip, self._data.image_size)
@@ -130,7 +142,7 @@ class SimCLRAugment:
 
 
 def normalise(images: Tensor, data: DataConfig) -> Tensor:
-    """Images as they are scored, without augmentation: (x / 255 - data.mean) / data.std by channel.
+    """Normalise images without augmentation, for scoring: (x / 255 - data.mean) / data.std by channel.
 
     Args:
         images: (N, C, H, W) uint8.
@@ -147,35 +159,38 @@ def normalise(images: Tensor, data: DataConfig) -> Tensor:
 
 
 def resized_crop(images: Tensor, boxes: Tensor, flip: Tensor | None, size: int) -> Tensor:
-    """Crop each image to its box, resize that to (size, size), and mirror it where `flip` says so: one resampling.
+    """Crop each image to its box, resize the crop to (size, size), and mirror it where `flip` is True: one resampling.
 
-    Bilinear without antialiasing, which for boxes of at most `size` pixels a side is the same as with it. Equals
-    `torchvision.transforms.v2.functional.resized_crop(antialias=False)`: pixels outside the box never count.
+    Bilinear without antialiasing, which makes no difference for boxes of at most `size` pixels a side. Equals
+    `torchvision.transforms.v2.functional.resized_crop(antialias=False)`: pixels outside the box have no influence.
 
     Args:
         images: (N, C, H, W) float32.
         boxes: (N, 4) int64: top, left, height, width in pixels.
-        flip: (N,) bool or None.
+        flip: (N,) bool. If None, no image is mirrored.
         size: side of the result in pixels.
+
+    Returns:
+        (N, C, size, size) float32.
     """
     height, width = images.shape[2:]
     top, left, box_height, box_width = boxes.to(images.dtype)[:, :, None].unbind(1)
     centres = torch.arange(size, device=images.device) + 0.5
-    across = centres if flip is None else torch.where(flip[:, None], size - centres, centres)
-    y = _source(centres, top, box_height, size) * 2 / height - 1
-    x = _source(across, left, box_width, size) * 2 / width - 1
+    mirrored = centres if flip is None else torch.where(flip[:, None], size - centres, centres)
+    y = _sampling_positions(centres, top, box_height, size) * 2 / height - 1
+    x = _sampling_positions(mirrored, left, box_width, size) * 2 / width - 1
     grid = torch.stack([x[:, None, :].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)]).movedim(0, 3)
     return functional.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _source(centres: Tensor, start: Tensor, length: Tensor, size: int) -> Tensor:
-    """Where in the image the pixels of a view lie, (N, size); never beyond the centres of the box's outer pixels."""
+def _sampling_positions(centres: Tensor, start: Tensor, length: Tensor, size: int) -> Tensor:
+    """Where in the image the pixels of a view are sampled, (N, size): never beyond the box's outer pixel centres."""
     inside = (centres * (length / size)).clamp(min=0.5)
     return start + torch.minimum(inside, length - 0.5)
 
 
 def _draw_boxes(n: int, size: tuple[int, int], augment: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """RandomResizedCrop's boxes, (n, 4) int64: the first of ten candidates that fits, else a central box."""
+    """RandomResizedCrop's boxes, (n, 4) int64: the first candidate that fits into the image, or else a central box."""
     image_height, image_width = size
     shape, (low, high) = (n, CROP_ATTEMPTS), augment.ratio
     area = image_height * image_width * _uniform(shape, augment.scale, generator)
@@ -196,7 +211,7 @@ def _draw_boxes(n: int, size: tuple[int, int], augment: AugmentConfig, generator
 
 
 def _central_box(size: tuple[int, int], ratio: tuple[float, float]) -> tuple[int, int, int, int]:
-    """RandomResizedCrop's fall-back: the largest central box whose width / height is within `ratio`."""
+    """RandomResizedCrop's fallback: the largest central box whose width / height is within `ratio`."""
     (height, width), (low, high) = size, ratio
     box_height, box_width = size
     if width < low * height:
@@ -207,7 +222,7 @@ def _central_box(size: tuple[int, int], ratio: tuple[float, float]) -> tuple[int
 
 
 def _jitter_strengths(config: Config) -> tuple[float, ...]:
-    """Brightness, contrast, saturation, hue; 0 where an operation can change nothing."""
+    """Strengths of brightness, contrast, saturation and hue; 0 where an operation cannot change an image."""
     if config.augment.jitter_p == 0:
         return (0.0, 0.0, 0.0, 0.0)
     brightness, contrast, saturation, hue = config.augment.jitter
@@ -215,23 +230,23 @@ def _jitter_strengths(config: Config) -> tuple[float, ...]:
 
 
 def _draw_jitter(n: int, strengths: tuple[float, ...], p: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """ColorJitter's order (n, R) and factors (n, 4)."""
+    """ColorJitter's order (n, R) and factors (n, 4), as in `AugmentParameters`."""
     *blends, hue = strengths
     ranges = [(max(0.0, 1 - strength), 1 + strength) for strength in blends]
     factors = torch.stack([_uniform((n,), limits, generator) for limits in [*ranges, (-hue, hue)]], 1)
     keys = _uniform((n, 4), (0, 1), generator)
     for operation, strength in enumerate(strengths):
         if strength == 0:
-            keys[:, operation].fill_(2)  # sorted behind the others, and cut off
+            keys[:, operation].fill_(2)  # sorts last, and is cut off
     order = keys.argsort(1)[:, : sum(strength > 0 for strength in strengths)]
-    return order.masked_fill(~_chance(n, p, generator)[:, None], color.NO_OPERATION), factors
+    return order.masked_fill(~_bernoulli(n, p, generator)[:, None], color.NO_OPERATION), factors
 
 
 def _uniform(shape: tuple[int, ...], limits: tuple[float, float], generator: torch.Generator) -> Tensor:
     return torch.empty(shape, device=generator.device).uniform_(*limits, generator=generator)
 
 
-def _chance(n: int, p: float, generator: torch.Generator) -> Tensor:
+def _bernoulli(n: int, p: float, generator: torch.Generator) -> Tensor:
     return _uniform((n,), (0, 1), generator) < p
 
 
@@ -240,7 +255,7 @@ def _to_float(images: Tensor) -> Tensor:
 
 
 def _standardise_(images: Tensor, data: DataConfig) -> Tensor:
-    """(x - mean) / std by channel, in place. Python numbers: a tensor made of them would make a GPU wait."""
+    """(x - mean) / std by channel, in place. By Python numbers: copying a tensor of them to a GPU would be a wait."""
     for channel, mean, std in zip(images.unbind(1), data.mean, data.std, strict=True):
         channel.sub_(mean).div_(std)
     return images

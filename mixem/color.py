@@ -1,9 +1,9 @@
-"""ColorJitter, grayscale and Gaussian blur on a batch, with parameters of its own for every image.
+"""ColorJitter, grayscale and Gaussian blur on a batch, with separate parameters for every image (paper section 5).
 
 Names, formulas and clamping are torchvision's (`torchvision.transforms.v2.functional` on float images); torchvision
-takes one parameter per call, these take one per image. Images are (N, C, H, W) float32 in [0, 1]; parameters are
-(N,) or (N, k) tensors on the same device. Nothing here is a matrix product or a convolution, so that neither
-autocast nor TF32 rounds the images, and nothing waits for a GPU.
+takes one parameter per call, these functions take one per image. Images are (N, C, H, W) float32 in [0, 1]; parameters
+are (N,) or (N, k) tensors on the same device. Nothing here is a matrix product or a convolution, so neither autocast
+nor TF32 rounds the images, and nothing waits for a GPU.
 """
 
 from collections.abc import Callable
@@ -15,17 +15,14 @@ from torch.nn import functional
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 """The operations of ColorJitter, as torchvision numbers them."""
 NO_OPERATION = -1
-"""Stands in the order of operations where an image takes none."""
-FEW = 8
-"""Fewer images than this are not worth sorting by `turns`."""
+"""Marks the rounds of ColorJitter in which an image takes no operation."""
 
 
 def color_jitter(images: Tensor, order: Tensor, factors: Tensor) -> Tensor:
-    """Brightness, contrast, saturation and hue of each image in that image's own order. May change `images`.
+    """Apply brightness, contrast, saturation and hue to each image, in that image's own order. May change `images`.
 
-    Every round is one batched blend, in which each image's operation is a choice of coefficients, and a hue shift
-    of the images whose turn it is. On gray images saturation and hue do nothing. A CPU has least to do when the images
-    come in the order of `turns`.
+    Each round is one batched blend, in which the coefficients choose each image's operation, followed by a hue shift of
+    the images that take it in this round. On gray images saturation and hue do nothing.
 
     Args:
         images: (N, 1 or 3, H, W) float32 in [0, 1].
@@ -33,58 +30,43 @@ def color_jitter(images: Tensor, order: Tensor, factors: Tensor) -> Tensor:
             HUE or NO_OPERATION.
         factors: (N, 4) float32; columns in the order of those names. The first three are >= 0, 1 leaves the image
             as it is; hue is a part of the colour circle, in [-0.5, 0.5].
+
+    Returns:
+        (N, 1 or 3, H, W) float32 in [0, 1].
     """
     colored = images.shape[1] == 3
     blends = (order >= BRIGHTNESS) & (order <= (SATURATION if colored else CONTRAST))
     scale = factors.gather(1, order.clamp(min=0)).masked_fill_(~blends, 1)
     to_mean, to_gray = (1 - scale) * (order == CONTRAST), (1 - scale) * (order == SATURATION)
-    touched = blends.clone()
-    touched[:, :1] = True  # the first round clamps every image: interpolated pixels may lie a little beyond 1
-    for number, part in enumerate(_spans(touched)):
-        _blend_(images[part], *(_per_image(values[part, number]) for values in (scale, to_mean, to_gray)))
+    for number in range(order.shape[1]):
+        _blend_(images, scale[:, number], to_mean[:, number], to_gray[:, number])
         if colored:
             images = apply_where(order[:, number] == HUE, adjust_hue, images, factors[:, HUE])
     return images
 
 
-def turns(order: Tensor) -> Tensor:
-    """A key (N,) to sort images by: the round in which hue has its turn; without jitter, behind the last."""
-    rounds = torch.arange(order.shape[1], device=order.device)
-    return ((order == HUE) * rounds + (order == NO_OPERATION)).sum(1)
-
-
-def _spans(masks: Tensor) -> list[slice]:
-    """For each column of `masks` (N, R), the images from its first to its last; without any, none.
-
-    All images where they are few, and where asking would be a wait (see `apply_where`).
-    """
-    images, columns = masks.shape
-    if in_one_piece(masks) or images < FEW:
-        return [slice(None)] * columns
-    start = masks.int().argmax(0)
-    stop = (masks * torch.arange(1, images + 1)[:, None]).amax(0)
-    return [slice(*span) for span in zip(start.tolist(), stop.tolist(), strict=True)]
-
-
 def _blend_(images: Tensor, scale: Tensor, to_mean: Tensor, to_gray: Tensor) -> None:
     """Blend in place with black (brightness), the mean gray (contrast) or the gray image (saturation).
 
-    All three are factor * image + (1 - factor) * other; the coefficients are (N, 1, 1, 1), and (1, 0, 0) leaves an
-    image its bits. Each step has at most two operands of unlike shape, which a CPU computes several times faster.
+    All three are factor * image + (1 - factor) * other. The coefficients are (N,); (1, 0, 0) leaves an image in [0, 1]
+    its bits. Each step has at most two operands of unlike shape, which a CPU computes several times faster than three.
     """
     gray = _luma(images)
-    mean = gray.mean((1, 2, 3), keepdim=True).mul_(to_mean)
-    other = mean if images.shape[1] == 1 else gray.mul_(to_gray).add_(mean)
-    images.mul_(scale).add_(other).clamp_(0, 1)
+    mean = gray.mean((1, 2, 3), keepdim=True).mul_(_per_image(to_mean))
+    other = mean if images.shape[1] == 1 else gray.mul_(_per_image(to_gray)).add_(mean)
+    images.mul_(_per_image(scale)).add_(other).clamp_(0, 1)
 
 
 def adjust_hue(images: Tensor, factor: Tensor) -> Tensor:
-    """Turn the hue of (N, 3, H, W) images by `factor` (N,), in turns: RGB to hue, value and range, and back."""
+    """Rotate the hue of (N, 3, H, W) images by `factor` (N,), a part of the colour circle.
+
+    RGB is converted to hue, highest channel and chroma (highest minus lowest channel), and back.
+    """
     red, green, blue = images.unbind(1)
-    high = torch.maximum(red, green).maximum(blue)
-    low = torch.minimum(red, green).minimum(blue)
-    chroma = high - low
-    not_red, not_green = (high - red).sign_(), (high - green).sign_()
+    highest = torch.maximum(red, green).maximum(blue)
+    lowest = torch.minimum(red, green).minimum(blue)
+    chroma = highest - lowest
+    not_red, not_green = (highest - red).sign_(), (highest - green).sign_()
     # lerp with a weight of 0 or 1 chooses; on a CPU it takes a tenth of the time of torch.where
     difference = torch.lerp(green - blue, torch.lerp(blue - red, red - green, not_green), not_red)
     third = not_red.addcmul_(not_red, not_green)  # of the circle, by the highest channel: 0 red, 1 green, 2 blue
@@ -92,7 +74,7 @@ def adjust_hue(images: Tensor, factor: Tensor) -> Tensor:
     hue = difference.div_(chroma.clamp(min=tiny)).add_(third, alpha=2).div_(6).add_(factor[:, None, None])
     sixths = hue.sub_(hue.floor()).mul_(6)
     shares = (sixths - 3).abs_().sub_(1), 2 - (sixths - 2).abs_(), 2 - (sixths - 4).abs_()
-    return torch.stack([share.clamp_(0, 1).mul_(chroma).add_(low) for share in shares], 1)
+    return torch.stack([share.clamp_(0, 1).mul_(chroma).add_(lowest) for share in shares], 1)
 
 
 def rgb_to_grayscale(images: Tensor) -> Tensor:
@@ -134,36 +116,22 @@ def _convolve(images: Tensor, kernels: Tensor, dim: int) -> Tensor:
 
 
 def apply_where(mask: Tensor, operation: Callable[..., Tensor], images: Tensor, *parameters: Tensor) -> Tensor:
-    """`operation(images, *parameters)` for the images in `mask` (N,) bool; the others keep their bits.
+    """Apply `operation(images, *parameters)` to the images in `mask` (N,) bool; the others keep their bits.
 
-    A CPU computes those images only, and writes into `images`; where they lie side by side, it need not gather them. A
-    GPU computes all and picks: to know how many there are it would have to wait; and so does compiled code, which needs
-    fixed shapes.
+    A CPU computes these images only, and writes the result into `images`. A GPU and compiled code compute all images
+    and pick: the number of images in the mask is a value that a GPU has to be waited for, and that compiled code, whose
+    shapes are fixed, cannot depend on.
     """
-    apply = _apply_to_all if in_one_piece(images) else _apply_to_some
-    return apply(mask, operation, images, *parameters)
-
-
-def in_one_piece(images: Tensor) -> bool:
-    """Whether a batch is best computed as a whole: on a GPU, and in compiled code."""
-    return images.device.type != "cpu" or torch.compiler.is_compiling()
-
-
-def _apply_to_some(mask: Tensor, operation: Callable[..., Tensor], images: Tensor, *parameters: Tensor) -> Tensor:
+    if not runs_eagerly_on_cpu(images):
+        return torch.where(_per_image(mask), operation(images, *parameters), images)
     index = mask.nonzero()[:, 0]
-    if not len(index):
-        return images
-    first, last = int(index[0]), int(index[-1])
-    if last - first + 1 == len(index):
-        part = slice(first, last + 1)
-        images[part] = operation(images[part], *(values[part] for values in parameters))
-        return images
-    some, *theirs = (values.index_select(0, index) for values in (images, *parameters))
-    return images.index_copy_(0, index, operation(some, *theirs))
+    selected = [values.index_select(0, index) for values in (images, *parameters)]
+    return images.index_copy_(0, index, operation(*selected))
 
 
-def _apply_to_all(mask: Tensor, operation: Callable[..., Tensor], images: Tensor, *parameters: Tensor) -> Tensor:
-    return torch.where(_per_image(mask), operation(images, *parameters), images)
+def runs_eagerly_on_cpu(images: Tensor) -> bool:
+    """Whether operations on `images` run one by one on a CPU, neither on a GPU nor in compiled code."""
+    return images.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def _per_image(values: Tensor) -> Tensor:
