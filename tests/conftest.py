@@ -28,7 +28,7 @@ SMALL = (
         for stage in ("pretrain", "train")
         for setting in ("epochs=4", "batch_size=16", "validation=0.25", "threads=1")
     ),
-    "validation.batch_size=8",
+    "validation.batch_size=16",
 )
 """Overrides of the `synthetic` preset: three steps an epoch, some ten milliseconds each, in float32."""
 

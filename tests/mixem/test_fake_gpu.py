@@ -32,7 +32,7 @@ class OnFakeGpu(Training):
 def training(
     request: pytest.FixtureRequest, small: Configure, synthetic: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> OnFakeGpu:
-    config = small("runtime.device=cpu", "runtime.precision=fp32")
+    config = small("validation.batch_size=8")
     base = build(SimCLR, config.model, 3, seed=0).state_dict()
     split = split_stage(synthetic, config.data, request.param.settings(config))
     training = OnFakeGpu(request.param, config, split, base)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mixem.config import LossWeights
 from mixem.errors import CheckpointError, ConfigError
-from mixem.files import write_json
+from mixem.files import write_json, write_text
 from mixem.records import (
     AxisRange,
     BaseRecord,
@@ -30,12 +30,14 @@ from mixem.records import (
     write_record,
 )
 from mixem.run import Run, StageFolder, Status, TrialFolder, validation_terms
-from mixem.settings import base_hash, config_hash, preset
+from mixem.settings import base_hash, config_hash, dump_config, preset
 from tests.mixem.helpers import FIRST_HOUSE, names
 
 BEGUN = "8cbea855317f"
 """A trial of it that is in no plan, and not finished."""
 
+CONFIG = preset("synthetic")
+TEXT = dump_config(CONFIG)
 TERMS = {"contrastive": 4.1, "component_entropy": -2.7, "instance": 1.4, "push": -0.6, "pull": 0.4}
 
 
@@ -55,7 +57,7 @@ def record_of(folder: TrialFolder, **changes: Any) -> TrialRecord:
 def trial(tmp_path: Path) -> TrialFolder:
     """A trial's folder that holds its configuration alone."""
     folder = Run(tmp_path).trial("abc")
-    folder.write_config(preset("synthetic"))
+    write_text(folder.config_file, TEXT)
     return folder
 
 
@@ -126,7 +128,7 @@ def test_a_stage_without_a_folder_is_pending(tmp_path: Path) -> None:
 
 def test_a_stage_with_its_configuration_alone_is_pending(trial: TrialFolder) -> None:
     state = trial.read()
-    assert (state.status, state.config) == (Status.PENDING, preset("synthetic"))
+    assert (state.status, state.config) == (Status.PENDING, CONFIG)
 
 
 @pytest.mark.parametrize("name", ["metrics.csv", "state.safetensors", "state.previous.safetensors"])
@@ -220,7 +222,7 @@ def test_a_term_that_is_not_finite_is_damage(trial: TrialFolder, name: str, valu
 @pytest.mark.parametrize("status", [Status.FINISHED, Status.FAILED, Status.STOPPED])
 def test_a_record_of_another_trial_is_damage(trial: TrialFolder, tmp_path: Path, status: Status) -> None:
     other = Run(tmp_path).trial("other")
-    other.write_config(preset("synthetic"))
+    other.write_config(CONFIG)
     WRITERS[status](other)
     other.path.replace(trial.path.with_name("abd"))
     state = Run(tmp_path).trial("abd").read()
@@ -307,15 +309,15 @@ def test_beginning_removes_how_an_earlier_attempt_ended(trial: TrialFolder) -> N
     trial.stop("asha", 2, TERMS)
     trial.fail("NaN")
     (trial.path / ".result.json.x1y2").touch()
-    trial.begin(preset("synthetic"))
+    trial.begin(CONFIG)
     assert names(trial.path) == ["config.yaml"]
-    assert trial.config() == preset("synthetic")
+    assert trial.config() == CONFIG
 
 
 def test_beginning_keeps_what_an_earlier_attempt_has_done(trial: TrialFolder) -> None:
     for name in ("metrics.csv", "result.json", "state.safetensors"):
         (trial.path / name).touch()
-    trial.begin(preset("synthetic"))
+    trial.begin(CONFIG)
     assert names(trial.path) == ["config.yaml", "metrics.csv", "result.json", "state.safetensors"]
 
 

@@ -95,6 +95,7 @@ def test_scores_equal_brute_force(pair: Pair) -> None:
 
 
 @given(labellings())
+@settings(max_examples=40)
 def test_scores_equal_scikit_learns(pair: Pair) -> None:
     _, nmi, ari = cluster_scores(*pair)
     assert nmi == pytest.approx(normalized_mutual_info_score(*pair, average_method="arithmetic"))
@@ -102,6 +103,7 @@ def test_scores_equal_scikit_learns(pair: Pair) -> None:
 
 
 @given(labellings(), st.permutations(range(4)), st.integers(0, 1000))
+@settings(max_examples=40)
 def test_the_numbering_of_clusters_does_not_matter(pair: Pair, naming: list[int], shift: int) -> None:
     labels, predicted = pair
     renamed = np.array(naming)[predicted] + shift
@@ -109,6 +111,7 @@ def test_the_numbering_of_clusters_does_not_matter(pair: Pair, naming: list[int]
 
 
 @given(labellings(), st.randoms())
+@settings(max_examples=40)
 def test_the_order_of_samples_does_not_matter(pair: Pair, random: Random) -> None:
     labels, predicted = pair
     order = list(range(len(labels)))
@@ -147,6 +150,7 @@ def test_sizes_are_described_without_labels() -> None:
 
 
 @given(labellings())
+@settings(max_examples=40)
 def test_a_description_holds_the_scores_and_the_sizes(pair: Pair) -> None:
     labels, predicted = pair
     record = describe_clustering(labels, predicted)
