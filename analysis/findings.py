@@ -49,7 +49,7 @@ class Starts(NamedTuple):
 class Findings:
     """A run, read once; what follows from it is computed at its first use, and kept.
 
-    `run.spec()` and the folder are not looked at again, so that all that shows the findings shows the same.
+    The spec and the trials' records are not read again, so that all that shows the findings shows the same.
     """
 
     run: Run
