@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -49,13 +49,13 @@ class Starts(NamedTuple):
 class Findings:
     """A run, read once; what follows from it is computed at its first use, and kept.
 
-    `run.spec()` and the folder are not looked at again, so that all that shows the findings shows the same.
+    The spec and the trials' records are not read again, so that all that shows the findings shows the same.
     """
 
     run: Run
-    spec: RunSpec
+    spec: RunSpec = field(repr=False)
     """What the run set out to do, with the criterion in use."""
-    results: pd.DataFrame
+    results: pd.DataFrame = field(repr=False)
     """One row a trial, as `analysis.load_results` gives it."""
     overrides: tuple[str, ...] = ()
     """What was changed of the run's spec; the best configuration is of the run's own."""

@@ -35,7 +35,7 @@ def plain(value: Any) -> str:
     if value is None or value != value:  # NaN
         return "–"
     if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else f"{value:g}"
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else f"{value:g}"
     return str(value)
 
 

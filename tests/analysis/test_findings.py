@@ -43,6 +43,10 @@ def test_the_package_gives_findings_and_the_table(whole: RunBuilder) -> None:
     assert set(analysis.__all__) == {"load_results", "load_run"}
 
 
+def test_a_notebook_shows_findings_in_a_line(whole: RunBuilder) -> None:
+    assert repr(whole.findings()) == f"Findings(run={whole.run!r}, overrides=())"
+
+
 def count_calls(monkeypatch: pytest.MonkeyPatch, calls: Counter[str], owner: Any, name: str) -> None:
     """Count the calls of a function, which stays what it is."""
     function: Callable[..., Any] = getattr(owner, name)
