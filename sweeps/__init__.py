@@ -13,6 +13,7 @@ for _key, _value in {
     "RAY_ENABLE_ZERO_COPY_TORCH_TENSORS": "1",  # workers of one machine share images and base weights
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # trials write their own records
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # the criterion is not measured in every epoch, nor of failed trials
+    "TUNE_MAX_PENDING_TRIALS_PG": "200",  # an autoscaler is to see the demand at once; a searcher has 1, a grid 200
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is handled by the command line
 }.items():
     os.environ.setdefault(_key, _value)

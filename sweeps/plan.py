@@ -90,11 +90,15 @@ class Plan:
         bases = self.bases(trials)
         return {hash: config for hash, config in bases.items() if snapshot.bases[hash].status != Status.FINISHED}
 
+    def as_record(self) -> RunSpec:
+        """The resolved spec and its trials' hashes, in order."""
+        dataset = next(iter(self.trials.values())).data.name
+        values = {"dataset": dataset, **self.spec.model_dump(mode="json"), "trials": list(self.trials)}
+        return RunSpec.model_validate(values)
+
     def write(self) -> None:
-        """Write the resolved spec and its trials' hashes, in order, to the run folder."""
-        config = next(iter(self.trials.values()))
-        values = {"dataset": config.data.name, **self.spec.model_dump(mode="json"), "trials": list(self.trials)}
-        self.run.write_spec(RunSpec.model_validate(values))
+        """Write them to the run folder."""
+        self.run.write_spec(self.as_record())
 
     def describe(self, snapshot: Snapshot) -> list[str]:
         """The plan in lines, for `--dry-run`."""
@@ -108,7 +112,7 @@ class Plan:
         counts = f"{counted[Status.FINISHED]} finished, {sum(counted[status] for status in FAILURES)} failed"
         counts += f", {counted[Status.STOPPED]} stopped" if counted[Status.STOPPED] else ""
         lines.append(f"{len(self.trials)} trials: {counts}, {len(missing)} to run")
-        if to_propose := self.to_propose:
+        if to_propose := self.as_record().to_propose:
             seeds = len(self.spec.seeds)
             lines.append(f"{to_propose} more points to be proposed by Optuna, {to_propose * seeds} trials")
         return [
@@ -117,10 +121,3 @@ class Plan:
             f"each trial asks for {resources.cpu:g} CPU(s) and {resources.gpu:g} GPU(s)",
             f"run folder: {self.run}",
         ]
-
-    @property
-    def to_propose(self) -> int:
-        """How many points a search by Optuna has yet to propose."""
-        if self.spec.search != "optuna" or not self.spec.samples:
-            return 0
-        return max(0, self.spec.samples - len(self.trials) // len(self.spec.seeds))

@@ -1,6 +1,6 @@
 """The script that runs a sweep on a cluster's head, for `ray submit`, `ray job submit` and KubeRay's RayJob.
 
-Without arguments it runs `metadata.sweep` of the file that `ray up` brought to the head; it ends with the exit codes
+Without arguments it runs `metadata.sweep` of the file that `ray up` left on the head; it ends with the exit codes
 of `mixem sweep`.
 """
 

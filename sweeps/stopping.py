@@ -12,7 +12,7 @@ from sweeps.plan import Plan
 
 
 class TrialsOnly(FIFOScheduler):
-    """A scheduler that sees the trials, and no base encoder, whose epochs are of another kind.
+    """A scheduler of trials: base encoders, whose epochs are of another kind, are kept from it.
 
     Of a trial it is told the results that hold the criterion: those of a failed one do not.
     """

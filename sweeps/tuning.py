@@ -50,8 +50,8 @@ class Feed(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A job has ended: finished, stopped by the scheduler, or failed."""
-        hash = self._hashes.pop(trial_id)
-        del self.live[hash]
+        hash = self._hashes[trial_id]
+        self.live.pop(hash, None)
         self.jobs.ended(hash, Outcome(Status.FAILED) if error or not result else _outcome(result))
 
     def save(self, checkpoint_path: str) -> None:

@@ -101,12 +101,12 @@ def write_sweep(path: Path, run: Path | str, axes: Mapping[str, Any], **keys: An
     return path
 
 
-def wait_for(condition: Callable[[], object], seconds: float = WAIT_SECONDS) -> None:
-    """Wait until `condition` holds; fail after `seconds`."""
-    end = time.monotonic() + seconds
+def wait_for(condition: Callable[[], object], pause: float = 0.02) -> None:
+    """Wait until `condition` holds, with so many seconds between two looks."""
+    end = time.monotonic() + WAIT_SECONDS
     while not condition():
         assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def output_of(process: "subprocess.Popen[str]") -> str:

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -106,54 +107,106 @@ def container(host: Host, mount: str, folder: Path) -> dict[str, Any]:
     return {"docker": {"image": "image", "container_name": "mixem"}, "file_mounts": {mount: str(folder)}}
 
 
+@dataclass(frozen=True)
+class Running:
+    """A cluster that runs a sweep: where it runs, its file, the process ids of Ray and of the driver."""
+
+    host: Host
+    file: Path
+    ray: str
+    driver: int
+    early: str
+    """What fetching said before there was anything."""
+
+    @property
+    def run(self) -> Path:
+        return self.host.home / "runs" / "tiny"
+
+    def grown(self, folder: Path) -> Path:
+        """The file with more trials."""
+        return write_cluster(folder / "grown.yaml", self.host, {"loss.lambda2": [0.1, 0.2]})
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A sweep under way that was submitted, and does not end by itself."""
+    if reason := lacking(PROGRAMS):
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("running")
+    (folder / "host").mkdir()
+    with private_host(folder / "host", "shim") as host:
+        file = write_cluster(folder / "tiny.yaml", host, {"loss.lambda2": [0.1]})
+        up = host.ray("up", "-y", "--no-restart", file)
+        assert up.returncode == 0, up.stdout
+        (ray,) = host.pids("gcs_server")
+        early = host.mixem("fetch", file, "-o", folder / "out")
+        assert not (folder / "out").exists()
+        submitted = host.mixem("submit", file, "--set", "train.epochs=100000")
+        assert submitted.returncode == 0, submitted.stdout
+        lock = host.home / "runs" / "tiny" / "lock.json"
+        wait_for(lambda: lock.exists() and bool(lock.read_text()))
+        yield Running(host, file, ray, json.loads(lock.read_text())["pid"], early.stdout)
+
+
 @pytest.mark.slow
-def test_a_running_cluster_is_left_running_and_a_stale_head_refused(machine: Machine, tmp_path: Path) -> None:
-    host = machine("shim")
-    file = write_cluster(tmp_path / "tiny.yaml", host, {"loss.lambda2": [0.1]})
-    up = host.ray("up", "-y", "--no-restart", file)
-    assert up.returncode == 0, up.stdout
-    (ray,) = host.pids("gcs_server")
+def test_there_is_nothing_to_fetch_before_a_sweep_has_begun(running: Running) -> None:
+    assert "nothing to fetch yet" in running.early
 
-    early = host.mixem("fetch", file, "-o", tmp_path / "out")
-    assert early.returncode == 1
-    assert "nothing to fetch yet" in early.stdout
-    assert not (tmp_path / "out").exists()
 
-    grown = write_cluster(tmp_path / "grown.yaml", host, {"loss.lambda2": [0.1, 0.2]})
-    stale = host.ray("submit", file, SCRIPT, "--", "--expect", spec_hash(load_spec(grown)))
+@pytest.mark.slow
+def test_a_head_that_holds_another_sweep_is_refused(running: Running, tmp_path: Path) -> None:
+    expected = spec_hash(load_spec(running.grown(tmp_path)))
+    stale = running.host.ray("submit", running.file, SCRIPT, "--", "--expect", expected)
     assert stale.returncode == 1
     assert "error: --expect" in stale.stdout
     assert "this head holds another sweep" in stale.stdout
     assert "Traceback" not in stale.stdout
 
-    first = host.mixem("submit", file, "--set", "train.epochs=100000")
-    assert first.returncode == 0, first.stdout
-    lock = host.home / "runs" / "tiny" / "lock.json"
-    wait_for(lambda: lock.exists() and bool(lock.read_text()))
-    driver = json.loads(lock.read_text())["pid"]
-    second = host.mixem("submit", grown)
-    assert second.returncode == 1, second.stdout
-    assert f"runs/tiny: in use by process {driver} on " in second.stdout
 
-    for change, reason in (
-        ({"auth": {"ssh_user": "admin"}}, "Ray would replace the running head"),
-        (container(host, "/new", tmp_path), "Ray would restart the head's container"),
-    ):
-        changed = rewrite(tmp_path / "changed.yaml", file, change)
-        refused = host.mixem("submit", changed)
-        assert refused.returncode == 1, refused.stdout
-        assert f"error: {changed}: {reason}" in refused.stdout
-        assert "Traceback" not in refused.stdout
-    allowed = rewrite(tmp_path / "changed.yaml", file, container(host, "/old", tmp_path))
+@pytest.mark.slow
+def test_a_running_cluster_is_left_running_by_a_second_submission(running: Running, tmp_path: Path) -> None:
+    second = running.host.mixem("submit", running.grown(tmp_path))
+    assert second.returncode == 1, second.stdout
+    assert f"runs/tiny: in use by process {running.driver} on " in second.stdout
+    check_still_running(running)
+
+
+def check_still_running(running: Running) -> None:
+    assert running.host.pids("gcs_server") == [running.ray], "Ray was restarted"
+    assert running.host.run("kill", "-0", running.driver).returncode == 0, "the first sweep was ended"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["head", "container"])
+def test_a_running_cluster_is_left_running_when_its_file_changes(running: Running, tmp_path: Path, kind: str) -> None:
+    change, reason = {
+        "head": ({"auth": {"ssh_user": "admin"}}, "Ray would replace the running head"),
+        "container": (container(running.host, "/new", tmp_path), "Ray would restart the head's container"),
+    }[kind]
+    changed = rewrite(tmp_path / "changed.yaml", running.file, change)
+    refused = running.host.mixem("submit", changed)
+    assert refused.returncode == 1, refused.stdout
+    assert f"error: {changed}: {reason}" in refused.stdout
+    assert "Traceback" not in refused.stdout
+    check_still_running(running)
+
+
+@pytest.mark.slow
+def test_a_file_that_ends_nothing_is_allowed(running: Running, tmp_path: Path) -> None:
+    allowed = rewrite(tmp_path / "changed.yaml", running.file, container(running.host, "/old", tmp_path))
     check = f"from pathlib import Path; from sweeps.head import check_head; check_head(Path('{allowed}'))"
-    checked = host.run(sys.executable, "-c", check)
+    checked = running.host.run(sys.executable, "-c", check)
     assert checked.returncode == 0, checked.stdout
 
-    assert host.pids("gcs_server") == [ray], "Ray was restarted"
-    assert host.run("kill", "-0", driver).returncode == 0, "the first sweep was ended"
 
-    (lock.parent / "spec.yaml").write_text("cut: [")
-    fetched = host.mixem("fetch", file, "-o", tmp_path / "out")
+@pytest.mark.slow
+def test_what_is_there_is_fetched_where_no_report_can_be_written(running: Running, tmp_path: Path) -> None:
+    spec = running.run / "spec.yaml"
+    wait_for(spec.exists)
+    whole = spec.read_bytes()
+    spec.write_text("cut: [")
+    fetched = running.host.mixem("fetch", running.file, "-o", tmp_path / "out")
+    spec.write_bytes(whole)
     assert fetched.returncode == 0, fetched.stdout
     assert "WARNING: ~/runs/tiny: the report could not be written anew" in fetched.stdout
     assert (tmp_path / "out" / "spec.yaml").read_text() == "cut: ["

@@ -35,7 +35,7 @@ def test_a_killed_sweep_in_an_object_storage_goes_on_and_can_be_read(tmp_path: P
     file = write_sweep(tmp_path / "sweep.yaml", run, AXES)
     command = ("sweep", file, "--set", "train.epochs=20")  # long enough to be killed half-way
     with start_mixem(*command, cwd=tmp_path) as driver:
-        wait_for(lambda: time.sleep(0.2) or len(results(run)) >= 1 or driver.poll() is not None)
+        wait_for(lambda: len(results(run)) >= 1 or driver.poll() is not None, pause=0.2)
         driver.send_signal(signal.SIGKILL)
     before = contents(run)
     assert 1 <= len(before) < 4, "the kill was to come half-way"
@@ -72,7 +72,7 @@ def test_a_sweep_whose_storage_is_away_for_a_minute_waits_and_finishes(
     with relay(s3.port) as port:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
         driver = start_mixem("sweep", file, "--set", "train.epochs=20", "--set", "runtime.save_seconds=0")
-        wait_for(lambda: time.sleep(0.2) or len(results(run)) >= 1 or driver.poll() is not None)
+        wait_for(lambda: len(results(run)) >= 1 or driver.poll() is not None, pause=0.2)
     time.sleep(1)
     before = contents(run)
     assert 1 <= len(before) < 4, "the storage was to go half-way"
