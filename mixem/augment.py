@@ -103,19 +103,9 @@ class SimCLRAugment:
         return AugmentParameters(boxes, flip, order, factors, gray, sigma)
 
     def apply(self, images: Tensor, parameters: AugmentParameters) -> Tensor:
-        """Make the views of `images` that `parameters` describe.
+        """Make the views of `images` that `parameters`, on their device, describe; the rest as in `__call__`.
 
-        A CPU works on pieces of the batch, one after the other; the cut changes no bits.
-
-        Args:
-            images: as in `__call__`.
-            parameters: of these images, on their device.
-
-        Returns:
-            As `__call__`.
-
-        Raises:
-            ValueError: as `__call__`.
+        A CPU works on pieces of the batch, one after the other, which changes no bits.
         """
         _check(images, self._data)
         length = self._piece_length(images)
