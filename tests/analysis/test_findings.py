@@ -63,7 +63,7 @@ def test_an_answer_of_27_trials_computes_everything_once(run: RunBuilder, monkey
     run.finish_all()
     run.embed(run.trial(lambda2=0.1, lambda3=0.1, lambda4=0.1))
     calls: Counter[str] = Counter()
-    readings = ((Run, "spec"), (Run, "read"), (findings, "results_of"))
+    readings = ((Run, "spec"), (Run, "snapshot"), (findings, "results_of"))
     choices = ("varying_settings", "losses", "configurations", "select", "accuracies")
     judgements = ("seed_agreement", "criteria", "audit", "claims", "scored_trials")
     figures = ("marginals", "interactions", "audit_panels", "confusion", "gallery", "class_rows", "load_embedding")

@@ -481,18 +481,16 @@ def test_a_snapshot_holds_the_status_of_every_trial_and_base(tmp_path: Path) -> 
     run = Run(tmp_path)
     run.trial("failed").fail("NaN")
     run.base("begun").write_metrics([{"epoch": 1}])
-    assert run.snapshot(["failed", "absent"], ["begun"]) == {
-        "failed": Status.FAILED,
-        "absent": Status.PENDING,
-        "begun": Status.STARTED,
-    }
+    snapshot = run.snapshot(["failed", "absent"], ["begun"])
+    assert snapshot.statuses == {"failed": Status.FAILED, "absent": Status.PENDING}
+    assert {hash: state.status for hash, state in snapshot.bases.items()} == {"begun": Status.STARTED}
+    assert snapshot.those(Status.FAILED, Status.FINISHED) == ["failed"]
 
 
 def test_trials_are_read_in_the_order_that_is_asked_for(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.trial("b").fail("NaN")
-    states = run.read(["c", "b", "a"])
-    assert [(state.hash, state.status) for state in states] == [
+    assert list(run.snapshot(["c", "b", "a"]).statuses.items()) == [
         ("c", Status.PENDING),
         ("b", Status.FAILED),
         ("a", Status.PENDING),
@@ -504,7 +502,7 @@ def test_trials_are_read_in_the_order_that_is_asked_for(tmp_path: Path) -> None:
 
 def test_the_statuses_of_an_old_run_are_read() -> None:
     spec = FIRST_HOUSE.spec()
-    statuses = FIRST_HOUSE.snapshot(spec.trials)
+    statuses = FIRST_HOUSE.snapshot(spec.trials).statuses
     assert list(statuses) == list(spec.trials)
     assert Counter(statuses.values()) == {Status.FINISHED: 4, Status.FAILED: 6, Status.STOPPED: 2}
     assert {base.hash: base.status() for base in FIRST_HOUSE.bases()} == {

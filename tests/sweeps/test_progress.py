@@ -10,8 +10,8 @@ from rich.console import Console
 
 from mixem.data.dataset import Dataset
 from mixem.errors import MixemError
-from mixem.run import Status
-from sweeps.jobs import FixedJobs, Stage
+from mixem.run import StageName, Status
+from sweeps.jobs import FixedJobs
 from sweeps.progress import Progress
 from sweeps.recorder import Halt, Recorder
 from sweeps.tuning import Feed
@@ -34,7 +34,7 @@ class Tune:
         self.recorder = Recorder(plan.run, "asha")
         self.base = self.start("pretrain")
 
-    def start(self, stage: Stage) -> Trial:
+    def start(self, stage: StageName) -> Trial:
         """Begin the next job, which is one of this stage."""
         trial = Trial("trainable", stub=True)
         job = self.feed.suggest(trial.trial_id)

@@ -13,7 +13,7 @@ import pytest
 from analysis import load_results
 from mixem.data.dataset import Dataset
 from mixem.errors import DataError
-from mixem.model import build
+from mixem.model import MixtureModel, build
 from mixem.settings import load_config
 from sweeps.preflight import STATE_COPIES, check_images, space_needed
 from tests.s3 import S3, relay
@@ -179,7 +179,7 @@ def test_the_space_of_states_is_that_of_all_trials_until_nodes_come(
     snapshot = plan.snapshot()
     any_number, one = (space_needed(plan, list(plan.trials), snapshot, datasets, cores) for cores in (0, 1))
     config = next(iter(plan.trials.values()))
-    weights = build("train", config.model, config.data.channels, seed=0).state_dict().values()
+    weights = build(MixtureModel, config.model, config.data.channels, seed=0).state_dict().values()
     assert any_number - one == 4 * STATE_COPIES * sum(value.nbytes for value in weights)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.components import load_components
+from analysis.embedding import load_embedding
 from mixem.checkpoint import load_tensors
 from mixem.errors import MixemError
 from mixem.records import TrialRecord
@@ -56,7 +56,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "stopped.json": lambda path: trial_in(path.parent).stopped(),
     "state.safetensors": load_tensors,
     "best.safetensors": load_tensors,
-    "embedding.npz": lambda path: load_components(path.parent),
+    "embedding.npz": lambda path: load_embedding(trial_in(path.parent)),
 }
 
 
