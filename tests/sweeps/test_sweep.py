@@ -156,7 +156,15 @@ class Grown:
 
     @property
     def best(self) -> Path:
+        """The exported configuration and weights."""
         return self.folder / "best"
+
+    def picked(self) -> Any:
+        """The record of the trial that was exported."""
+        loss = load_config(self.best / "best.yaml").loss
+        trials = results(self.run).values()
+        (path,) = (path for path in trials if load_config(path.parent / "config.yaml").loss == loss)
+        return record_of(path)
 
 
 @pytest.fixture(scope="module")
@@ -213,18 +221,13 @@ def test_an_exported_configuration_trains_to_the_same_numbers(grown: Grown, tmp_
     shared = mixem("compare", grown.run, again, "--shared")
     assert shared.returncode == 0, shared.stdout + shared.stderr
     (record,) = results(again).values()
-    original = results(grown.run)[record.parent.name]
     for key in ("validation", "training", "scores"):
-        assert record_of(record)[key] == record_of(original)[key]
+        assert record_of(record)[key] == grown.picked()[key]
 
 
 def test_exported_weights_are_evaluated_as_in_the_sweep(grown: Grown) -> None:
     evaluated = mixem("evaluate", grown.best)
-    config = load_config(grown.best / "best.yaml")
-    (original,) = (
-        path for path in results(grown.run).values() if load_config(path.parent / "config.yaml").loss == config.loss
-    )
-    assert f"ACC {record_of(original)['scores']['mixem']['acc']:.4f}" in evaluated.stdout
+    assert f"ACC {grown.picked()['scores']['mixem']['acc']:.4f}" in evaluated.stdout
 
 
 def test_no_secret_is_printed_or_written(grown: Grown) -> None:
