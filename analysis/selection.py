@@ -10,13 +10,14 @@ import math
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import pandas as pd
 
 from analysis.results import CONFIG_COLUMNS, TERMS
 from analysis.statistics import Spread, spread
-from mixem.config import Criterion, LossWeights
+from mixem.config import Criterion, LossWeights, weighted_sum
 from mixem.errors import ConfigError, MixemError
 from mixem.run import Status
 from mixem.settings import NOT_HASHED
@@ -84,17 +85,15 @@ def criterion_values(results: pd.DataFrame, criterion: Criterion, reference: Los
     """The criterion of every trial, from its raw validation terms; lower is better. Raises ConfigError.
 
     `own` weighs them with the trial's own lambdas, `reference` with the same lambdas for all, `contrastive`
-    takes NT-Xent alone.
+    takes nothing but NT-Xent.
     """
     if criterion not in CRITERIA:
         raise ConfigError(f"criterion: {criterion!r} is not allowed; one of {', '.join(CRITERIA)}")
-    total = results["validation.contrastive"].astype(float)
+    terms = {term: results[f"validation.{term}"].astype(float) for term in TERMS}
     if criterion == "contrastive":
-        return total
-    for term, key in zip(TERMS[1:], LAMBDAS, strict=True):
-        own = results[key].astype(float)
-        weight = own if criterion == "own" else getattr(reference, key.removeprefix("loss."))
-        total = total + weight * results[f"validation.{term}"].astype(float)
+        return terms["contrastive"]
+    own = {key.removeprefix("loss."): results[key].astype(float) for key in LAMBDAS}
+    total: pd.Series[float] = weighted_sum(terms, SimpleNamespace(**own) if criterion == "own" else reference)
     return total
 
 
