@@ -89,7 +89,5 @@ def main(report: Report) -> None:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    report = Report("augment", __doc__)
-    main(report)
-    report.write()
+    with Report("augment", __doc__, threads=1) as report:
+        main(report)

@@ -14,17 +14,17 @@ import argparse
 import math
 import time
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from mixem.config import Config
 from mixem.data.dataset import load_dataset, split_stage
-from mixem.model import build
-from mixem.old_records import Stage, read_record
-from mixem.runtime import keep_freed_memory
-from mixem.settings import load_config, preset
+from mixem.run import Run, Status
+from mixem.runtime import numerics
+from mixem.settings import preset
+from mixem.stages import MIXEM, PRETRAIN, Stage
 from mixem.training import Training
 
 PRESETS = ("stl10", "cifar10", "cifar100_20")
@@ -58,9 +58,9 @@ class Flops:
     validation: float
 
     @classmethod
-    def of(cls, config: Config, stage: Stage, images: int, held_out: int) -> "Flops":
+    def of(cls, config: Config, stage: Stage[Any], images: int, held_out: int) -> "Flops":
         """`images`: to train on; `held_out`: to validate on."""
-        settings, validation = getattr(config, stage), config.validation
+        settings, validation = stage.settings(config), config.validation
         views = 2 * (images // settings.batch_size) * settings.batch_size
         measured = 2 * validation.draws * min(validation.images, held_out)
         return cls(
@@ -73,9 +73,9 @@ class Flops:
         return self.steps + self.validation
 
 
-def flops_per_view(config: Config, stage: Stage, backward: bool) -> float:
+def flops_per_view(config: Config, stage: Stage[Any], backward: bool) -> float:
     """FLOPs of one view of one image through a stage's model."""
-    model, data = build(stage, config.model, config.data.channels, seed=0), config.data
+    model, data = stage.build(config, PRETRAIN.build(config).state_dict()), config.data
     views = torch.randn(VIEWS, data.channels, data.image_size, data.image_size)
     with FlopCounterMode(display=False) as counter:
         output = model(views)
@@ -85,9 +85,9 @@ def flops_per_view(config: Config, stage: Stage, backward: bool) -> float:
     return counter.get_total_flops() / VIEWS
 
 
-def of_split(config: Config, stage: Stage) -> Flops:
+def of_split(config: Config, stage: Stage[Any]) -> Flops:
     """A stage's FLOPs on the dataset as published."""
-    settings = getattr(config, stage)
+    settings = stage.settings(config)
     images = SPLITS[config.data.name, settings.split]
     held_out = int(images * settings.validation)
     return Flops.of(config, stage, images - held_out, held_out)
@@ -95,13 +95,13 @@ def of_split(config: Config, stage: Stage) -> Flops:
 
 def state_bytes(config: Config) -> int:
     """A saved state of stage 2: the weights and Adam's two moments, float32."""
-    model = build("train", config.model, config.data.channels, seed=0)
+    model = MIXEM.build(config, PRETRAIN.build(config).state_dict())
     return 3 * 4 * sum(parameter.numel() for parameter in model.parameters())
 
 
 def show(name: str, rate: float, save_seconds: float) -> None:
     config = preset(name)
-    base, trial = (of_split(config, stage).all / rate + SCORING for stage in ("pretrain", "train"))
+    base, trial = (of_split(config, stage).all / rate + SCORING for stage in (PRETRAIN, MIXEM))
     trial += OVERHEAD
     size, trials = state_bytes(config), SEEDS * POINTS
     print(
@@ -119,22 +119,22 @@ def show(name: str, rate: float, save_seconds: float) -> None:
         print(f"  {gpus:2} GPUs: {all_of_it:6.2f} h ({times}), {used:4.0%} of the GPUs used; {written}")
 
 
-def check(run: Path) -> None:
+def check(run: Run) -> None:
     """The model's seconds of a run's base encoders and trials, from one epoch of each timed here, and the recorded."""
-    keep_freed_memory()
     base = None
-    for stage, kind, folder in (("pretrain", "base encoder", run / "base"), ("train", "trial", run / "trials")):
-        recorded = [read_record(path.parent)["seconds"] for path in folder.glob("*/result.json")]
-        config = load_config(next(folder.glob("*/result.json")).parent / "config.yaml")
-        settings = getattr(config, stage)
-        torch.set_num_threads(settings.threads)
+    for stage, kind, folders in ((PRETRAIN, "base encoder", run.bases()), (MIXEM, "trial", run.trials())):
+        finished = [folder for folder in folders if folder.status() == Status.FINISHED]
+        recorded = [folder.result().seconds for folder in finished]
+        config = finished[0].config()
+        settings = stage.settings(config)
         split = split_stage(load_dataset(config.data), config.data, settings)
-        training = Training(stage, config, split, base)
-        base = training.model.state_dict()
-        training._train_epoch()
-        started = time.perf_counter()
-        training._train_epoch()
-        seconds = time.perf_counter() - started
+        with numerics(settings.threads):
+            training = Training(stage, config, split, base)
+            base = training.model.state_dict()
+            training._train_epoch()
+            started = time.perf_counter()
+            training._train_epoch()
+            seconds = time.perf_counter() - started
         flops = Flops.of(config, stage, len(split.training), len(split.validation))
         rate = flops.steps / settings.epochs / seconds
         print(
@@ -147,7 +147,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--flops", type=float, nargs="+", default=[2.5e14, 2.5e13])
     parser.add_argument("--save-seconds", type=float, default=30.0)
-    parser.add_argument("--check", type=Path, metavar="RUN")
+    parser.add_argument("--check", type=Run.at, metavar="RUN")
     arguments = parser.parse_args()
     if arguments.check:
         check(arguments.check)

@@ -18,9 +18,9 @@ from sklearn.datasets import make_blobs
 
 from mixem.config import Config
 from mixem.data.dataset import ImageSet, StageSplit
-from mixem.model import build
 from mixem.scoring.clustering import cluster_scores, embed, kmeans_from_components, kmeans_random
 from mixem.settings import validate
+from mixem.stages import MIXEM, PRETRAIN
 from mixem.training import Training
 from sweeps.spec import load_spec
 
@@ -57,9 +57,9 @@ def measure(name: str) -> dict[str, float]:
     config = validate(Config, load_spec(SWEEPS / f"{name}.yaml").base_config())
     stage, (total, tests) = config.train, SIZES[name]
     held_out = int(total * stage.validation)
-    base = build("pretrain", config.model, config.data.channels, seed=0).state_dict()
     images = random_images(config, STEPS * stage.batch_size)
-    training = Training("train", config, StageSplit(images, random_images(config, held_out)), base)
+    split = StageSplit(images, random_images(config, held_out))
+    training = Training(MIXEM, config, split, PRETRAIN.build(config).state_dict())
     training._train_epoch()
     step = seconds(training._train_epoch) / STEPS
     steps = stage.epochs * ((total - held_out) // stage.batch_size)
@@ -92,7 +92,6 @@ def measure(name: str) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    report = Report("evaluation", __doc__)
-    for name in SIZES:
-        report.keep(name, measure(name))
-    report.write()
+    with Report("evaluation", __doc__) as report:
+        for name in SIZES:
+            report.keep(name, measure(name))

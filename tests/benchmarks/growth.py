@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-import yaml
 from measure import Report
 from sweep import MIB, MIXEM, POLL_SECONDS, seconds, write_sweep
+
+from mixem.run import Run, Status
 
 VALUES = 10
 """Values of each of the three axes: 1,000 trials."""
@@ -65,16 +66,13 @@ def run_sweep(file: Path, address: str, trials: int) -> dict[str, float]:
     return {**found, "MiB at the peak, report included": peak, "seconds of all": time.perf_counter() - started}
 
 
-def check(run: Path, trials: int) -> None:
+def check(run: Run, trials: int) -> None:
     """Fail unless exactly the planned trials have a result, each its own, and none has failed."""
-    from mixem.old_records import read_record
-
-    planned = yaml.safe_load((run / "spec.yaml").read_text())["trials"]
-    records = {path.parent.name: read_record(path.parent) for path in run.glob("trials/*/result.json")}
+    planned = run.spec().trials
     assert len(planned) == len(set(planned)) == trials
-    assert set(planned) == set(records)
-    assert all(record["trial"] == name for name, record in records.items())
-    assert not list(run.glob("trials/*/failed.json"))
+    assert {folder.hash for folder in run.trials()} == set(planned)
+    assert set(run.snapshot(planned).values()) == {Status.FINISHED}
+    assert not any(folder.failed_file.exists() for folder in run.trials())
 
 
 def main(report: Report) -> None:
@@ -85,7 +83,7 @@ def main(report: Report) -> None:
         found = {"seconds of --dry-run, nothing finished": seconds("sweep", file, "--dry-run")}
         with cluster() as address:
             found |= run_sweep(file, address, trials)
-        check(run, trials)
+        check(Run(run), trials)
         found["seconds of --dry-run, all finished"] = seconds("sweep", file, "--dry-run")
         found["seconds of the same command again"] = seconds("sweep", file)
         found["seconds of mixem status"] = seconds("status", run)
@@ -99,6 +97,5 @@ def main(report: Report) -> None:
 
 
 if __name__ == "__main__":
-    report = Report("growth", __doc__)
-    main(report)
-    report.write()
+    with Report("growth", __doc__) as report:
+        main(report)

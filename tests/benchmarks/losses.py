@@ -55,6 +55,5 @@ def main(report: Report) -> None:
 
 
 if __name__ == "__main__":
-    report = Report("losses", __doc__)
-    main(report)
-    report.write()
+    with Report("losses", __doc__) as report:
+        main(report)

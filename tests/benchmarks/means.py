@@ -6,6 +6,7 @@ The small encoder in colour on a CPU. The allocator's thresholds belong to a pro
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from multiprocessing.connection import Connection
 
@@ -17,11 +18,10 @@ from torch import Tensor, multiprocessing, nn
 
 from mixem.augment import AugmentParameters, SimCLRAugment
 from mixem.config import Config
-from mixem.losses import LossTerms, loss_terms
-from mixem.old_records import Stage
-from mixem.runtime import Precision, autocast, generator, keep_freed_memory
+from mixem.losses import LossTerms
+from mixem.runtime import Precision, autocast, generator, numerics
 from mixem.settings import override, preset_values, validate
-from mixem.step import LossSettings
+from mixem.step import LossSettings, Objective
 from mixem.training import Training
 
 SETTINGS = ("model.encoder=resnet_small", "train.batch_size=128", "runtime.device=cpu")
@@ -48,7 +48,7 @@ def start(*assignments: str) -> Training:
 
 
 def channels_first(
-    stage: Stage,
+    objective: Objective,
     model: nn.Module,
     augment: SimCLRAugment,
     images: Tensor,
@@ -56,12 +56,11 @@ def channels_first(
     loss: LossSettings,
     precision: Precision,
 ) -> LossTerms:
-    """`mixem.step.batch_terms` of stage 2 on views as they come."""
+    """`mixem.step.batch_terms` on views as they come."""
     views = augment.apply(images, parameters)
     with autocast(images.device, precision):
         output = model(views)
-    (logits_a, logits_b), (embeddings_a, embeddings_b) = (part.chunk(2) for part in output)
-    return loss_terms(logits_a, embeddings_a, logits_b, embeddings_b, *loss)
+    return objective(output, loss)
 
 
 def without_channels_last() -> Training:
@@ -113,11 +112,10 @@ def compare_batches(report: Report) -> None:
 def step_when_told(connection: Connection, keep: bool, threads: int, clock: Callable[[], float]) -> None:
     """A process of its own: a timed step for every True it is sent."""
     torch.set_num_threads(threads)
-    if keep:
-        keep_freed_memory()
-    timed = stopwatch(step_of(start()), clock=clock)
-    while connection.recv():
-        connection.send(timed())
+    with numerics(threads) if keep else nullcontext():
+        timed = stopwatch(step_of(start()), clock=clock)
+        while connection.recv():
+            connection.send(timed())
 
 
 def compare_allocators(report: Report) -> None:
@@ -142,8 +140,7 @@ def compare_allocators(report: Report) -> None:
 
 
 if __name__ == "__main__":
-    report = Report("means", __doc__)
-    compare_steps(report)
-    compare_batches(report)
-    compare_allocators(report)
-    report.write()
+    with Report("means", __doc__) as report:
+        compare_steps(report)
+        compare_batches(report)
+        compare_allocators(report)

@@ -8,12 +8,13 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
-from mixem.runtime import hardware_name, keep_freed_memory
+from mixem.runtime import hardware_name, numerics
 
 PACKAGES = ("torch", "torchvision", "ray", "kornia", "lightly")
 """Their versions stand in the JSON file, where they are installed."""
@@ -22,24 +23,27 @@ PACKAGES = ("torch", "torchvision", "ray", "kornia", "lightly")
 class Report:
     """A benchmark's arguments, what it prints, and the JSON file it leaves with `--out`.
 
-    Sets the thread count and the allocator as a training does.
+    A context, within which threads, allocator and TF32 are a training's; the file is written at its end.
     """
 
-    def __init__(self, name: str, description: str | None, seconds: float = 3.0) -> None:
+    def __init__(self, name: str, description: str | None, seconds: float = 3.0, threads: int = 0) -> None:
+        """`threads`: CPU threads unless told otherwise; 0 for all cores."""
         parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
-        parser.add_argument("--threads", type=int, help="CPU threads; all cores unless given")
+        parser.add_argument("--threads", type=int, default=threads, help="CPU threads; 0: all cores")
         parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
         parser.add_argument("--seconds", type=float, default=seconds, help="time given to each alternative")
         parser.add_argument("--cpu-time", action="store_true", help="CPU seconds: on a busy machine, with one thread")
         parser.add_argument("--out", type=Path, metavar="DIR", help="write DIR/NAME.json")
         arguments = parser.parse_args()
-        if arguments.threads:
-            torch.set_num_threads(arguments.threads)
-        keep_freed_memory()
         self.clock = time.process_time if arguments.cpu_time else time.perf_counter
         self.name, self.seconds, self.out = name, arguments.seconds, arguments.out
         self.device = torch.device(arguments.device)
+        self.threads: int = arguments.threads
         self.results: list[dict[str, Any]] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(numerics(self.threads))
         self.environment = {
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in PACKAGES if importlib.util.find_spec(name)},
@@ -48,6 +52,12 @@ class Report:
             "clock": self.clock.__name__,
         }
         print(", ".join(f"{key} {value}" for key, value in self.environment.items()))
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        self._stack.close()
+        if error is None:
+            self.write()
 
     def compare(self, title: str, cases: Mapping[str, Callable[[], object]], per_call: float = 1) -> dict[str, float]:
         """Time the cases in turns; print and keep medians, quartiles and ratios. Returns the medians in seconds.

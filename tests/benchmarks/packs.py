@@ -15,11 +15,11 @@ from torch import Tensor, multiprocessing, nn
 
 from mixem.augment import SimCLRAugment
 from mixem.config import Config, RuntimeConfig
-from mixem.losses import LossTerms, WeightTensors, loss_terms
-from mixem.model import build
-from mixem.runtime import autocast, generator, keep_freed_memory, resolve_device, resolve_precision
+from mixem.losses import LossTerms, WeightTensors
+from mixem.model import MixtureModel, build
+from mixem.runtime import autocast, generator, numerics, resolve_device, resolve_precision
 from mixem.settings import override, preset_values, validate
-from mixem.step import batch_terms, loss_settings
+from mixem.step import batch_terms, loss_settings, mixem_terms
 
 STEPS = 4
 BATCH = 128
@@ -39,31 +39,30 @@ class Pack:
         self.random = generator("benchmark")
         self.weights = WeightTensors.of(self.config.loss, DEVICE)
         self.loss = loss_settings(self.config.loss, DEVICE)
-        self.models = [build("train", self.config.model, data.channels, seed).to(DEVICE) for seed in range(trials)]
+        self.models = [build(MixtureModel, self.config.model, data.channels, seed).to(DEVICE) for seed in range(trials)]
         self.optimizers = [torch.optim.Adam(model.parameters(), lr=1e-3, fused=True) for model in self.models]
 
     def separate(self, threads: int) -> None:
         """Each trial augments the batch for itself."""
-        torch.set_num_threads(threads)
-        for _ in range(STEPS):
-            for trial, model in enumerate(self.models):
-                parameters = self.augment.draw(2 * BATCH, self.images.shape[2:], self.random).to(DEVICE)
-                terms = batch_terms("train", model, self.augment, self.images, parameters, self.loss, PRECISION)
-                self.learn(trial, terms)
+        with numerics(threads):
+            for _ in range(STEPS):
+                for trial, model in enumerate(self.models):
+                    parameters = self.augment.draw(2 * BATCH, self.images.shape[2:], self.random).to(DEVICE)
+                    terms = batch_terms(mixem_terms, model, self.augment, self.images, parameters, self.loss, PRECISION)
+                    self.learn(trial, terms)
 
     def shared(self, threads: int) -> None:
         """The views are made once for all trials."""
-        torch.set_num_threads(threads)
-        for _ in range(STEPS):
-            views = self.augment(self.images, self.random).contiguous(memory_format=torch.channels_last)
-            for trial, model in enumerate(self.models):
-                self.learn(trial, self.terms(model, views))
+        with numerics(threads):
+            for _ in range(STEPS):
+                views = self.augment(self.images, self.random).contiguous(memory_format=torch.channels_last)
+                for trial, model in enumerate(self.models):
+                    self.learn(trial, self.terms(model, views))
 
     def terms(self, model: nn.Module, views: Tensor) -> LossTerms:
         with autocast(DEVICE, PRECISION):
             output = model(views)
-        (logits_a, logits_b), (embeddings_a, embeddings_b) = (part.chunk(2) for part in output)
-        return loss_terms(logits_a, embeddings_a, logits_b, embeddings_b, *self.loss)
+        return mixem_terms(output, self.loss)
 
     def learn(self, trial: int, terms: LossTerms) -> None:
         self.optimizers[trial].zero_grad(set_to_none=True)
@@ -73,7 +72,6 @@ class Pack:
 
 def work(preset: str, begin: "multiprocessing.Barrier", end: "multiprocessing.Barrier") -> None:
     """A process with one trial and one thread: steps whenever it is told to."""
-    keep_freed_memory()
     pack = Pack(preset, 1)
     try:
         while True:
@@ -116,8 +114,7 @@ def compare(report: Report, preset: str, trials: int) -> None:
 
 
 if __name__ == "__main__":
-    report = Report("packs", __doc__)
-    for name in ("fashion_mnist", "cifar10"):
-        for number in (2, 4):
-            compare(report, name, number)
-    report.write()
+    with Report("packs", __doc__) as report:
+        for name in ("fashion_mnist", "cifar10"):
+            for number in (2, 4):
+                compare(report, name, number)

@@ -5,6 +5,7 @@ Needs the package lightly. The terms as loops serve the benchmark of the losses 
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from PIL import Image
@@ -89,6 +90,17 @@ class Pictures(Dataset[list[Tensor]]):
         return views
 
 
+@contextmanager
+def tf32_convolutions() -> Iterator[None]:
+    """Let a GPU's convolutions use TF32, as torch does unless told otherwise, and so does published code."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
 class Peer:
     """Epochs of plain training steps over uint8 images (N, C, H, W), in float32 or under bf16 autocast.
 
@@ -116,7 +128,7 @@ class Peer:
         """Train on every batch once; returns the seconds of a step.
 
         The clock starts behind the first batch, for which the loader has to start anew; what the other processes have
-        loaded by then is a gift.
+        loaded by then is not counted.
         """
         batches = self._batches()
         self.step(next(batches))
@@ -128,6 +140,7 @@ class Peer:
         for views in self.loader:
             yield [view.to(self.device, non_blocking=True) for view in views]
 
+    @tf32_convolutions()
     def step(self, views: list[Tensor]) -> float:
         loss, mixed = torch.zeros((), device=self.device), []
         for view in views:

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from mixem.config import Config
 from mixem.data.dataset import ImageSet, StageSplit
-from mixem.model import build
 from mixem.runtime import autocast, generator, resolve_compile
 from mixem.settings import override, preset_values, validate
+from mixem.stages import MIXEM, PRETRAIN
 from mixem.training import Training
 
 CPU_CASES = (("fashion_mnist", "resnet_small", 128), ("cifar10", "resnet_small", 128), ("cifar10", "resnet18", 128))
@@ -33,9 +33,8 @@ PEER_BATCHES = 8
 
 def stage_2(config: Config, images: Tensor) -> Training:
     """A training of stage 2 on uint8 images (N, C, H, W), from a random base encoder."""
-    base = build("pretrain", config.model, config.data.channels, seed=0).state_dict()
     split = ImageSet(images, None)
-    training = Training("train", config, StageSplit(split, split), base)
+    training = Training(MIXEM, config, StageSplit(split, split), PRETRAIN.build(config).state_dict())
     training.model.train()
     return training
 
@@ -108,6 +107,5 @@ def main(report: Report) -> None:
 
 
 if __name__ == "__main__":
-    report = Report("step", __doc__)
-    main(report)
-    report.write()
+    with Report("step", __doc__) as report:
+        main(report)

@@ -129,12 +129,11 @@ def show(rows: list[dict[str, float]]) -> None:
 
 
 if __name__ == "__main__":
-    report = Report("sweep", __doc__)
-    measured = []
-    for number in VALUES:
-        with tempfile.TemporaryDirectory() as scratch:
-            measured.append(measure(number, Path(scratch)))
-    show(measured)
-    for row in measured:
-        report.keep(f"{row['trials']} trials, {WORKERS} workers", row)
-    report.write()
+    with Report("sweep", __doc__) as report:
+        measured = []
+        for number in VALUES:
+            with tempfile.TemporaryDirectory() as scratch:
+                measured.append(measure(number, Path(scratch)))
+        show(measured)
+        for row in measured:
+            report.keep(f"{row['trials']} trials, {WORKERS} workers", row)

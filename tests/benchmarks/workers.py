@@ -8,7 +8,6 @@ Run by hand: python tests/benchmarks/workers.py [--out DIR]
 import os
 from multiprocessing.connection import Connection
 
-import torch
 from means import SETTINGS
 from measure import Report, repeated, stopwatch
 from peer import Peer
@@ -16,7 +15,7 @@ from step import full_step, random_images, stage_2
 from torch import multiprocessing
 
 from mixem.config import Config
-from mixem.runtime import generator, keep_freed_memory
+from mixem.runtime import generator, numerics
 from mixem.settings import override, preset_values, validate
 
 STEPS = 8
@@ -26,8 +25,11 @@ CASES = ("full step", "peer, fp32", "peer, bf16 autocast")
 
 def work(name: str, connection: Connection) -> None:
     """A process with a training and two peers: steps with the one it is told, until it is told None."""
-    torch.set_num_threads(1)
-    keep_freed_memory()
+    with numerics(threads=1):
+        step_when_told(name, connection)
+
+
+def step_when_told(name: str, connection: Connection) -> None:
     config = validate(Config, override(preset_values(name), SETTINGS))
     images, random = random_images(config, config.train.batch_size), generator("benchmark")
     training = stage_2(config, images)
@@ -61,7 +63,6 @@ def compare(report: Report, name: str) -> None:
 
 
 if __name__ == "__main__":
-    report = Report("workers", __doc__)
-    for name in ("fashion_mnist", "cifar10"):
-        compare(report, name)
-    report.write()
+    with Report("workers", __doc__) as report:
+        for name in ("fashion_mnist", "cifar10"):
+            compare(report, name)
