@@ -71,7 +71,7 @@ def check(run: Run, trials: int) -> None:
     planned = run.spec().trials
     assert len(planned) == len(set(planned)) == trials
     assert {folder.hash for folder in run.trials()} == set(planned)
-    assert set(run.snapshot(planned).values()) == {Status.FINISHED}
+    assert set(run.snapshot(planned).statuses.values()) == {Status.FINISHED}
     assert not any(folder.failed_file.exists() for folder in run.trials())
 
 
