@@ -1,6 +1,6 @@
 """Choosing a configuration without labels.
 
-A configuration is everything but the seed; its trials differ in the seed alone. `choose` sees only
+A configuration is everything but the seed; its trials differ in nothing but the seed. `choose` sees only
 `Configuration`s, which hold criterion values and no scores. Labels enter in `accuracies` and, to judge the choice
 afterwards, in `analysis.audit`.
 """

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CRITERIA = {
     "reference": "one fixed weighting of the loss terms for all trials",
     "own": "each trial's own loss, with the trial's own weights",
-    "contrastive": "the contrastive loss (NT-Xent) alone",
+    "contrastive": "nothing but the contrastive loss (NT-Xent)",
     "silhouette": "silhouette of the features",
     "davies_bouldin": "Davies-Bouldin index of the features",
     "confidence": "mean largest mixing coefficient",
@@ -140,7 +140,7 @@ def formula(criterion: Criterion, reference: LossWeights) -> str:
     """The criterion in words."""
     weighted = "contrastive + {} · component entropy + {} · instance + {} · push + {} · pull"
     if criterion == "contrastive":
-        return "contrastive loss (NT-Xent) alone"
+        return "contrastive loss (NT-Xent) only"
     if criterion == "own":
         return weighted.format("λ1", "λ2", "λ3", "λ4") + ", each trial with its own weights"
     return weighted.format(*(f"{weight:g}" for weight in reference.model_dump().values()))
@@ -278,7 +278,7 @@ def commands(folder: str) -> str:
 mixem sweep FILE
 
 
-# this report alone
+# only this report
 mixem report {folder}
 
 

@@ -21,8 +21,10 @@ logger = logging.getLogger(__name__)
 
 SCRIPT = Path(__file__).with_name("run.py")
 
-_RUN = Run(Path())
-FETCHED = tuple(path.name for path in (_RUN.report_folder, *_RUN.table_files, _RUN.spec_file, *_RUN.best_files))
+_LAYOUT = Run(Path())
+FETCHED = tuple(
+    path.name for path in (_LAYOUT.report_folder, *_LAYOUT.table_files, _LAYOUT.spec_file, *_LAYOUT.best_files)
+)
 """What of a run folder is fetched."""
 OUTDATED = "the report could not be written anew; what comes is older"
 
@@ -73,7 +75,7 @@ class Cluster:
             f"  its terminal   ray attach --tmux {file}\n"
             f"  its state      ray exec {file} {shlex.quote(f'mixem status {self.run}')}\n"
             f"  its results    mixem fetch {file}\n"
-            f"Ray's own messages are in {_RUN.log_file} of the run folder; `ray down {file}` ends the cluster"
+            f"Ray's own messages are in {_LAYOUT.log_file} of the run folder; `ray down {file}` ends the cluster"
         )
 
     def fetch(self, out: Path | None = None) -> str:
@@ -87,7 +89,7 @@ class Cluster:
             if self.plan.run.is_local:
                 self._download(Path(local))
             else:
-                _copy(self.plan.run.path, Path(local))
+                _copy(self.plan.run, Path(local))
             fetched = [name for name in FETCHED if (Path(local) / name).exists()]
             if not fetched:
                 raise MixemError(f"nothing to fetch yet: {self.run} holds no results")
@@ -97,7 +99,7 @@ class Cluster:
     def _download(self, out: Path) -> None:
         """Through the head, on whose disk the run folder lies."""
         staging, run = f"~/.mixem-fetch/{self.plan.spec.name}/", self.run
-        renew = f"[ ! -e {run}/{_RUN.spec_file} ] || mixem report {run} >/dev/null || touch {staging}older"
+        renew = f"[ ! -e {run}/{_LAYOUT.spec_file} ] || mixem report {run} >/dev/null || touch {staging}older"
         pack = f"for name in {' '.join(FETCHED)}; do [ ! -e {run}/$name ] || cp -r {run}/$name {staging} || exit; done"
         _ray("exec", self.file, f"rm -rf {staging}; mkdir -p {staging}; {renew}; {pack}")
         _ray("rsync-down", self.file, staging, f"{out}/")
@@ -106,9 +108,9 @@ class Cluster:
             logger.warning("%s: %s", run, OUTDATED)
 
 
-def _copy(run: Path, out: Path) -> None:
+def _copy(run: Run, out: Path) -> None:
     """From an object storage, which needs no cluster."""
-    if (run / "spec.yaml").exists():
+    if run.spec_file.exists():
         from analysis.findings import Findings
         from analysis.report import write_answer
 
@@ -117,9 +119,10 @@ def _copy(run: Path, out: Path) -> None:
         except (MixemError, OSError) as error:
             logger.warning("%s: %s (%s)", run, OUTDATED, error)
     for name in FETCHED:
-        found = [run / name] if (run / name).is_file() else [path for path in run.glob(f"{name}/*") if path.is_file()]
-        for path in found:
-            write_bytes(out / path.relative_to(run).as_posix(), read_bytes(path))
+        place = run.path / name
+        files = [place] if place.is_file() else [path for path in place.glob("*") if path.is_file()]
+        for path in files:
+            write_bytes(out / path.relative_to(run.path).as_posix(), read_bytes(path))
 
 
 def _ray(*arguments: object) -> None:

@@ -1,6 +1,6 @@
 """A planned sweep from its start to its answer: what `mixem sweep` and the script on a cluster's head share.
 
-Plan, checks, jobs on Tune, answer. A plan alone is shown without loading torch or Ray.
+Plan, checks, jobs on Tune, answer. A plan by itself is shown without loading torch or Ray.
 """
 
 import os
@@ -32,7 +32,7 @@ def run_sweep(plan: Plan, address: str | None, dry_run: bool, retry_failed: bool
         print("\n".join(plan.describe(plan.snapshot())))
         return
     if address is None:
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # our own Ray listens on loopback alone
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # our own Ray listens on loopback only
     from sweeps.summary import print_summary
 
     console = Console()

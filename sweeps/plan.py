@@ -49,7 +49,9 @@ class Plan:
         """Where Ray's messages go: a file of the run folder or, where that is no disk, of this machine."""
         if self.run.is_local:
             return self.run.log_file
-        return Path("~/.cache/mixem/runs").expanduser() / re.sub(r"[^\w.-]+", "-", str(self.run)) / "ray.log"
+        return (
+            Path("~/.cache/mixem/runs").expanduser() / re.sub(r"[^\w.-]+", "-", str(self.run)) / self.run.log_file.name
+        )
 
     def base_of(self, hash: str) -> str:
         """The base encoder that a trial needs."""

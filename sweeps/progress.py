@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Protocol
 
 from ray.tune import Callback
@@ -137,7 +138,7 @@ class Progress(Callback):
     def to_go(self) -> str:
         """Time to go, from the mean seconds of an epoch and the jobs that run at a time.
 
-        That of the base encoders alone until a trial's epochs are known.
+        Only that of the base encoders until a trial's epochs are known.
         """
         bases, trials = self._seconds_to_go("pretrain"), self._seconds_to_go("train")
         if bases is None or (trials is None and not bases):
@@ -185,6 +186,5 @@ def _number(value: float | None) -> str:
 
 
 def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    """Hours, minutes and seconds."""
+    return str(timedelta(seconds=round(seconds)))

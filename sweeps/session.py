@@ -22,7 +22,7 @@ Node = Mapping[str, float]
 def connected(address: str | None, log: Path) -> Iterator[None]:
     """A connection to the cluster at `address` or, if that is None, a Ray of our own; its messages go to `log`.
 
-    SIGTERM then interrupts as Ctrl-C does. For the main thread alone.
+    SIGTERM then interrupts as Ctrl-C does. For the main thread only.
     """
     warnings.filterwarnings("ignore", message="Zero-copy tensor serialization")  # what we share is never written
     log.parent.mkdir(parents=True, exist_ok=True)

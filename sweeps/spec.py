@@ -166,7 +166,7 @@ class SweepSpec(SearchSettings):
         for key, axis in axes.items() if self.search == "optuna" else ():
             values = axis if isinstance(axis, list) else [axis.low, axis.high]
             if any(not isinstance(value, str | int | float | None) for value in values):
-                raise ConfigError(f"axes.{key}: {axis} is not allowed with search optuna; single values alone")
+                raise ConfigError(f"axes.{key}: {axis} is not allowed with search optuna; single values only")
             if len({base_hash(validate(Config, set_key(base, key, value))) for value in values}) > 1:
                 raise ConfigError(f"axes.{key}: not allowed with search optuna, it changes the base encoder; fix it")
         return sampled

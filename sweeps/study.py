@@ -1,7 +1,7 @@
 """Optuna's storage: the study of a search in the run folder, and the trials that it has proposed.
 
 The study is SQLite. A driver that is killed in the middle of a write leaves a journal that SQLite rolls back, where
-Optuna's file of lines would be left torn; and the driver alone writes, so nothing hangs on locks over NFS.
+Optuna's file of lines would be left torn; and only the driver writes, so nothing hangs on locks over NFS.
 `optuna-dashboard sqlite:///RUN/study.db` shows it, also while it runs.
 """
 

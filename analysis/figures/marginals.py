@@ -1,4 +1,4 @@
-"""Marginal effects: the accuracy over each loss weight alone, all others and the seeds pooled."""
+"""Marginal effects: the accuracy over each loss weight, all others and the seeds pooled."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ def _marginal(scored: pd.DataFrame, key: str) -> Marginal:
 
 def draw_marginals(data: Sequence[Marginal]) -> Figure:
     """A panel for each loss weight: every trial as a dot, the mean over the others as a line."""
-    figure, axes = panels(len(data), "Accuracy over each weight alone, all others pooled")
+    figure, axes = panels(len(data), "Accuracy over each weight, all others pooled")
     for ax, marginal in zip(axes, data, strict=True):
         places = range(len(marginal.values))
         for place, scores in enumerate(marginal.scores):

@@ -41,7 +41,7 @@ def read_inline(folder: Path, name: str, description: str) -> Markup:
 
 
 def inline_svg(text: str, name: str, description: str) -> Markup:
-    """The `<svg>` element alone, in the page's colours, its ids made unique within the page."""
+    """Only the `<svg>` element, in the page's colours, its ids made unique within the page."""
     text = text[text.index("<svg") :]
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
     text = text.replace(f"fill: {PAPER}", "fill: none", 1)  # the background is drawn first

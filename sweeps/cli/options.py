@@ -1,4 +1,4 @@
-"""Options and arguments that several commands have. Each names its flag: a metavar alone does not in every typer."""
+"""Options and arguments that several commands have. Each names its flag: a metavar does not name it in every typer."""
 
 from pathlib import Path
 from typing import Annotated

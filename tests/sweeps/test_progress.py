@@ -83,7 +83,7 @@ def test_base_encoders_are_counted_apart_while_there_are_any(tune: Tune) -> None
     apart = "s: 0 done, 0 running, 0 failed, 2 waiting, base encoders: 0 done, 1 running, 0 failed, 0 waiting, 0:00"
     assert tune.progress.summary().startswith(apart)
     tune.finish_base()
-    assert tune.progress.summary().startswith("s: 0 done, 0 running, 0 failed, 2 waiting, 0:00 elapsed")
+    assert tune.progress.summary().startswith("s: 0 done, 0 running, 0 failed, 2 waiting, 0:00:00 elapsed")
 
 
 def test_the_time_to_go_is_that_of_base_encoders_until_trials_run(tune: Tune) -> None:
