@@ -80,7 +80,7 @@ def test_tune_keeps_statistics_of_few_numbers(tune: Tune) -> None:
 
 
 def test_base_encoders_are_counted_apart_while_there_are_any(tune: Tune) -> None:
-    apart = "s: 0 done, 0 running, 0 failed, 2 waiting, base encoders: 0 done, 1 running, 0 failed, 0 waiting, 0:00"
+    apart = "s: 0 done, 0 running, 0 failed, 2 waiting, base encoders: 0 done, 1 running, 0 failed, 0 waiting, 0:00:00"
     assert tune.progress.summary().startswith(apart)
     tune.finish_base()
     assert tune.progress.summary().startswith("s: 0 done, 0 running, 0 failed, 2 waiting, 0:00:00 elapsed")
@@ -89,7 +89,7 @@ def test_base_encoders_are_counted_apart_while_there_are_any(tune: Tune) -> None
 def test_the_time_to_go_is_that_of_base_encoders_until_trials_run(tune: Tune) -> None:
     assert tune.progress.to_go() == "? to go"
     tune.report(tune.base)
-    assert tune.progress.to_go() == "0:03 to go, then 2 trials"
+    assert tune.progress.to_go() == "0:00:03 to go, then 2 trials"
 
 
 def test_the_time_to_go_comes_from_the_mean_of_all_epochs(tune: Tune) -> None:
@@ -97,7 +97,7 @@ def test_the_time_to_go_comes_from_the_mean_of_all_epochs(tune: Tune) -> None:
     first = tune.start("train")
     tune.report(first)
     tune.report(first, row=[("epoch", 2), ("seconds", 5.0)], status="finished", done=True)
-    assert tune.progress.to_go() == "0:08 to go", "two epochs of four seconds each"
+    assert tune.progress.to_go() == "0:00:08 to go", "two epochs of four seconds each"
 
 
 @pytest.mark.parametrize(
