@@ -55,12 +55,13 @@ ENVIRONMENT = {
 }
 
 
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """A machine with the head of such a cluster, as `ray up` leaves it."""
     if reason := lacking(["ip"]):
         pytest.skip(reason)
-    with pytest.MonkeyPatch.context() as environment, private_host(tmp_path, "shim") as host:
+    folder = tmp_path_factory.mktemp("host")
+    with pytest.MonkeyPatch.context() as environment, private_host(folder, "shim") as host:
         for key, value in ENVIRONMENT.items():
             environment.setenv(key, value)
         file = host.home / "ray_bootstrap_config.yaml"
@@ -97,7 +98,7 @@ def test_the_autoscaler_sees_all_trials_at_once(host: Host, tmp_path: Path) -> N
 
 
 def test_a_search_proposes_no_further_than_its_nodes_can_take(host: Host, tmp_path: Path) -> None:
-    run, axes = host.home / "run", {"loss.lambda2": {"low": 0.0, "high": 1.0}}
+    run, axes = host.home / "search", {"loss.lambda2": {"low": 0.0, "high": 1.0}}
     file = write_sweep(tmp_path / "sweep.yaml", run, axes, search="optuna", samples=8)
     command = (*COMMAND, "sweep", file, "--address", ADDRESS, "--set", "train.epochs=100000")
     with start(*host.command(*command)) as driver:
