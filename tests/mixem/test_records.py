@@ -119,7 +119,12 @@ def test_a_provenance_is_empty_and_takes_what_a_machine_says() -> None:
 def test_results_hold_no_extras() -> None:
     base, trial = BaseRecord.model_validate(BASE), TrialRecord.model_validate(TRIAL)
     for record in (base, trial):
-        assert (record.status, record.training, record.warnings, record.provenance) == ("finished", {}, (), Provenance())
+        assert (record.status, record.training, record.warnings, record.provenance) == (
+            "finished",
+            {},
+            (),
+            Provenance(),
+        )
     assert (base.validation, base.restarts, base.supervised, trial.label_free) == ({}, {}, {}, {})
 
 
