@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import kendalltau, spearmanr, wilcoxon
+from scipy.stats import bootstrap, kendalltau, spearmanr, wilcoxon
 
 from analysis.statistics import (
+    NO_SPREAD,
     Spread,
     correlations,
     holm,
@@ -36,6 +37,15 @@ def test_a_spread_changes_its_unit() -> None:
     assert Spread(0.5, 0.25, 3).times(100) == Spread(50, 25, 3)
 
 
+def test_a_spread_of_an_infinite_value_has_no_deviation() -> None:
+    assert spread([1, math.inf]).mean == math.inf
+    assert math.isnan(spread([1, math.inf]).std)
+
+
+def test_no_spread_is_that_of_nothing() -> None:
+    assert (str(NO_SPREAD), NO_SPREAD.n) == (str(spread([])), 0)
+
+
 @pytest.mark.parametrize("values", [1000, 5])
 def test_weights_are_repeated_points(values: int) -> None:
     """Of distinct and of tied values: the weighted forms equal SciPy's on the points repeated."""
@@ -53,6 +63,24 @@ def test_intervals_hold_the_correlation() -> None:
         x = random.normal(size=n)
         for correlation in correlations(list(x), list(x + random.normal(size=n))):
             assert correlation.low < correlation.value < correlation.high
+
+
+def test_intervals_are_percentiles_of_2000_resamples() -> None:
+    x, y = np.random.default_rng(1).normal(size=(2, 9))
+    weights = np.random.default_rng(0).multinomial(9, np.full(9, 1 / 9), 2000).astype(float)
+    rho, tau = correlations(list(x), list(y))
+    assert (rho.low, rho.high) == tuple(np.nanpercentile(weighted_spearman(x, y, weights), [2.5, 97.5]))
+    assert (tau.low, tau.high) == tuple(np.nanpercentile(weighted_kendall(x, y, weights), [2.5, 97.5]))
+
+
+def test_resamples_of_one_point_do_not_count() -> None:
+    """Of three points, one resample in nine is a single point repeated."""
+    x = np.array([1.0, 2.0, 3.0])
+    weights = np.array([[3.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
+    for weighted in (weighted_spearman, weighted_kendall):
+        assert weighted(x, x, weights) == pytest.approx([math.nan, 1], nan_ok=True)
+    for correlation in correlations([1, 2, 3], [1, 2, 3]):
+        assert (correlation.value, correlation.low, correlation.high) == pytest.approx((1, 1, 1))
 
 
 def test_intervals_narrow_with_the_number_of_points() -> None:
@@ -75,6 +103,7 @@ def test_correlations_of_few_or_equal_points_are_undefined(x: list[float], y: li
     for correlation in correlations(x, y):
         assert math.isnan(correlation.value)
         assert math.isnan(correlation.low)
+        assert math.isnan(correlation.high)
 
 
 def test_a_paired_test_is_wilcoxons_with_an_interval_of_the_mean() -> None:
@@ -85,6 +114,21 @@ def test_a_paired_test_is_wilcoxons_with_an_interval_of_the_mean() -> None:
     assert test.p == wilcoxon(values, alternative="greater").pvalue
     half = 1.96 * values.std(ddof=1) / 40**0.5
     assert (test.low, test.high) == pytest.approx((test.mean - half, test.mean + half), abs=0.1)
+
+
+@pytest.mark.parametrize("n", [2, 12])
+def test_the_interval_of_a_paired_test_is_scipys(n: int) -> None:
+    values = np.random.default_rng(n).normal(0.5, 1, n)
+    resampled = bootstrap((values,), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(0))
+    test = paired_test(list(values))
+    assert test
+    assert (test.low, test.high) == tuple(resampled.confidence_interval)
+
+
+def test_a_single_pair_that_differs_counts() -> None:
+    test = paired_test([0.0, 0.0, 1.0])
+    assert test
+    assert test.p == wilcoxon([0, 0, 1], alternative="greater").pvalue
 
 
 def test_equal_pairs_have_no_effect() -> None:
@@ -99,6 +143,10 @@ def test_one_pair_is_no_test() -> None:
 
 def test_holm_multiplies_by_the_tests_that_are_left() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+
+
+def test_holm_leaves_the_order_of_the_tests() -> None:
+    assert holm([0.5, math.nan, 0.1, 0.2]) == pytest.approx([0.5, math.nan, 0.3, 0.4], nan_ok=True)
 
 
 def test_holm_leaves_nan_and_counts_it_as_no_test() -> None:

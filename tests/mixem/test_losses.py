@@ -245,6 +245,28 @@ def test_gradients_are_those_of_the_terms(instance: Instance) -> None:
     assert torch.autograd.gradcheck(lambda *tensors: loss_terms(*tensors, instance=instance).total(weights), inputs)
 
 
+@given(shapes)
+def test_the_temperature_is_one_half_and_the_instance_term_the_maximum(shape: Shape) -> None:
+    inputs = random_inputs(*shape)
+    assert values(loss_terms(*inputs)) == values(loss_terms(*inputs, temperature=0.5, instance="max"))
+    z_a, z_b = inputs[1].flatten(1), inputs[3].flatten(1)
+    assert nt_xent(z_a, z_b).item() == nt_xent(z_a, z_b, 0.5).item()
+
+
+@pytest.mark.parametrize("instance", ["max", "entropy"])
+def test_terms_are_computed_where_their_inputs_are(instance: Instance) -> None:
+    """On torch's meta device, which has shapes and no values: a tensor made elsewhere does not mix with it."""
+    inputs = [tensor.to("meta") for tensor in random_inputs(0, 6, 4, 3)]
+    terms = loss_terms(*inputs, instance=instance)
+    total = terms.total(WeightTensors.of(LossWeights(), torch.device("meta")))
+    assert {(term.device.type, term.shape) for term in (*terms, total)} == {("meta", ())}
+
+
+def test_weights_lie_on_their_device_in_float32() -> None:
+    weights = WeightTensors.of(LossWeights(), torch.device("meta"))
+    assert {(weight.device.type, weight.dtype) for weight in weights} == {("meta", torch.float32)}
+
+
 # Hard inputs
 
 
