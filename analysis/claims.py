@@ -73,7 +73,7 @@ def scored_trials(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def claims(scored: pd.DataFrame, varying: Sequence[str], audits: Sequence[Audit], criterion: Criterion) -> list[Claim]:
-    """The claims of the paper's supplement that a grid can check; none without labels.
+    """The claims of the paper's supplement that a grid can check; empty without labels.
 
     `scored` is that of `scored_trials`; `varying` names the settings that vary; `criterion` is the one in use.
     """

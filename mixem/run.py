@@ -139,19 +139,26 @@ class StageFolder(Generic[StageRecord]):
         return self.path / "examples.npz"
 
     def status(self) -> Status:
-        """How far the stage is, or how it ended; the one place where that is decided."""
+        """How far the stage is, or how it ended, as `read` decides."""
         return self.read().status
 
     def read(self) -> StageState[StageRecord]:
-        """The configuration, the result, and how the stage ended, in one look."""
-        config = None
+        """The configuration, the result, and how the stage ended, in one look.
+
+        A stage is finished when its result and its configuration can be read. What cannot be used, where the stage has
+        ended, is damage; a storage that is away is not: its OSError is passed on.
+        """
+        config, problem = None, f"{self.config_file}: missing"
         try:
             if self.config_file.exists():
                 config = self.config()
+        except ConfigError as error:
+            problem = str(error)
+        try:
             if self.result_file.exists():
                 record = self.result()
                 if config is None:
-                    raise CheckpointError(f"{self.config_file}: missing")
+                    raise CheckpointError(problem)
                 return StageState(self.hash, Status.FINISHED, config, record)
             if self.failed_file.exists():
                 failure = self.failure()
@@ -188,7 +195,7 @@ class StageFolder(Generic[StageRecord]):
         """The rows of metrics.csv as text; empty where the stage has not finished an epoch."""
         try:
             text = read_text(self.metrics_file)
-        except OSError:
+        except FileNotFoundError:
             return []
         return list(csv.DictReader(text.splitlines()))
 

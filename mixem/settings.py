@@ -107,7 +107,8 @@ def read_yaml_record(path: Path) -> Any:
 def _read_yaml(path: Path, loader: type[yaml.SafeLoader]) -> Any:
     try:
         return yaml.load(read_text(path), Loader=loader)
-    except OSError as error:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        # others, a storage's, may pass
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date such as 2020-13-45
         raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None

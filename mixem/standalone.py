@@ -13,7 +13,7 @@ from mixem.errors import CheckpointError, ConfigError, MixemError
 from mixem.experiment import Experiment, check_same_images, load_base
 from mixem.files import run_path
 from mixem.model import MixtureModel, build
-from mixem.records import Scores, StageRecord
+from mixem.records import Scores, StageRecord, TrialRecord
 from mixem.run import BaseFolder, Run, StageFolder, Status, TrialFolder
 from mixem.runtime import numerics
 from mixem.scoring.clustering import cluster_mixture, collapse_warnings, describe_clusterings, embed
@@ -95,7 +95,7 @@ def load_model(folder: Path | str, overrides: Iterable[str] = ()) -> TrainedMode
 
 def _trained_files(folder: Path) -> tuple[Path, Path]:
     """The configuration and the weights of a trial's folder or of an exported one."""
-    trial = Run(folder.parent.parent).trial(folder.name)
+    trial = StageFolder(folder, TrialRecord)
     for config, weights in (Run(folder).best_files, (trial.config_file, trial.weights_file)):
         if config.exists():
             return config, weights

@@ -85,14 +85,20 @@ def _ended_by_up(config: dict[str, Any]) -> str | None:
 def autoscaled_nodes(file: Path = BOOTSTRAP) -> list[dict[str, float]]:
     """What each node has that the autoscaler may start, as the file says that `ray up` left on this head.
 
-    Empty where there is no such file.
+    As many of each type as that allows; of all together `max_autoscaled_nodes` at a time. Empty without such a file.
     """
     if not file.exists():
         return []
-    config = json.loads(file.read_text(encoding="utf-8"))
-    types = config.get("available_node_types", {}).values()
-    nodes = [node.get("resources", {}) for node in types for _ in range(node.get("max_workers") or 0)]
-    return nodes[: config.get("max_workers", len(nodes))]
+    types = json.loads(file.read_text(encoding="utf-8")).get("available_node_types", {}).values()
+    return [node.get("resources", {}) for node in types for _ in range(node.get("max_workers") or 0)]
+
+
+def max_autoscaled_nodes(file: Path = BOOTSTRAP) -> int | None:
+    """How many nodes the autoscaler may start. If None, no file says so."""
+    if not file.exists():
+        return None
+    limit: int | None = json.loads(file.read_text(encoding="utf-8")).get("max_workers")
+    return limit
 
 
 def check_tools() -> None:

@@ -13,10 +13,19 @@ from mixem.errors import CheckpointError
 from mixem.experiment import load_base
 from mixem.run import Snapshot, StageFolder, StageName, Status
 from mixem.settings import base_hash
+from mixem.stages import STAGES
 from sweeps.images import dataset_of
 from sweeps.plan import Plan
 from sweeps.session import cores_for
 from sweeps.spec import Resources
+
+RUNNING = "running"
+"""The status in a worker's report of a job that is not over."""
+
+
+def ended_as(report: Mapping[str, Any]) -> Status:
+    """How a job ended, by its last report: a scheduler stops it without asking its worker."""
+    return Status.STOPPED if report["status"] == RUNNING else Status(report["status"])
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,7 @@ class Job:
     @property
     def epochs(self) -> int:
         """How many epochs it trains."""
-        return epochs_of(self.config, self.stage)
+        return STAGES[self.stage].settings(self.config).epochs
 
 
 @dataclass(frozen=True)
@@ -48,8 +57,11 @@ class Outcome:
 class Jobs(Protocol):
     """What a sweep has to run, and what becomes of it."""
 
-    statuses: dict[str, Status]
-    """How the trials that ended did, by hash."""
+    bases: "BaseEncoders"
+
+    @property
+    def statuses(self) -> dict[str, Status]:
+        """How the trials that ended did, by hash."""
 
     @property
     def plan(self) -> Plan:
@@ -128,10 +140,22 @@ class BaseEncoders:
         """The epochs of those that `next` has yet to give."""
         return [self._needed[hash].pretrain.epochs for hash in self._queue]
 
+    @property
+    def are_under_way(self) -> bool:
+        """Whether one is trained, or is to be."""
+        return bool(self._under_way)
+
+    def check(self) -> None:
+        """Look at those that were finished before. Raises CheckpointError for damaged weights, DataError for images."""
+        for hash in self._needed:
+            if not self.is_under_way(hash):
+                self.problem(hash)
+
     def problem(self, hash: str) -> str:
         """Why no trial can begin from a base encoder that is over; empty where it is whole.
 
-        Its weights are looked at once, before the first of its trials. Raises CheckpointError for damaged ones.
+        Its weights are looked at once, before the first of its trials. Raises CheckpointError for damaged ones,
+        DataError where they were trained on other images.
         """
         if hash not in self._problems:
             folder = self.plan.run.base(hash)
@@ -186,12 +210,7 @@ class FixedJobs:
         """The epochs of each job of a stage that `next` has yet to give."""
         if stage == "pretrain":
             return self.bases.to_come()
-        return [self.plan.trials[hash].train.epochs for hash in self._waiting]
-
-
-def epochs_of(config: Config, stage: StageName) -> int:
-    """How many epochs a stage of a configuration trains."""
-    return config.pretrain.epochs if stage == "pretrain" else config.train.epochs
+        return [self.plan.trials[hash].train.epochs for hash in list(self._waiting)]
 
 
 def with_threads(config: Config, threads: int) -> Config:
@@ -203,7 +222,8 @@ def with_threads(config: Config, threads: int) -> Config:
 
 def _threads_begun_with(base: StageFolder[Any]) -> int:
     """With how many threads a base encoder has begun; 0 where it has not."""
-    return base.config().pretrain.threads if base.states() else 0
+    config = base.read().config
+    return config.pretrain.threads if config and base.states() else 0
 
 
 def _failure(base: StageFolder[Any]) -> str:

@@ -39,7 +39,7 @@ def run_sweep(plan: Plan, address: str | None, dry_run: bool, retry_failed: bool
     try:
         statuses = run_missing(plan, console, address, retry_failed)
     except KeyboardInterrupt:
-        so_far = Plan.of(plan.spec, plan.run).trials  # a search has grown
+        so_far = _grown(plan).trials
         finished = len(plan.run.snapshot(so_far).those(Status.FINISHED))
         print(
             f"stopped: {finished} of {len(so_far)} trials are finished; the same command goes on from here",
@@ -51,6 +51,14 @@ def run_sweep(plan: Plan, address: str | None, dry_run: bool, retry_failed: bool
         raise MixemError(
             f"{failed} of {len(statuses)} trials failed; {plan.run.page} says why, --retry-failed runs them again"
         )
+
+
+def _grown(plan: Plan) -> Plan:
+    """The plan with what its search has proposed."""
+    try:
+        return Plan.of(plan.spec, plan.run)
+    except MixemError:  # the study cannot be opened
+        return plan
 
 
 def run_missing(
@@ -77,6 +85,7 @@ def run_missing(
         check_images(plan, snapshot, datasets)
         jobs = _jobs(plan, missing, snapshot, datasets, address, retry_failed)
         if jobs.queued:
+            jobs.bases.check()
             _announce(jobs, datasets, notify)
             _run(jobs, snapshot, datasets, console, address)
         else:

@@ -176,7 +176,7 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot; If None, it is dead. Ids are used again, with another time."""
+    """When a process started, in clock ticks since boot. If None, it is dead. Ids are used again, with another time."""
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

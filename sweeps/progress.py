@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mixem.run import StageName, Status
-from sweeps.jobs import Job, Jobs
+from sweeps.jobs import Job, Jobs, ended_as
 from sweeps.recorder import reason_of
 
 PLAIN_SECONDS = 15.0
@@ -90,9 +90,8 @@ class Progress(Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A job has ended by itself, or a scheduler has stopped it."""
-        job, status = self._job(trial), trial.last_result["status"]
-        row = self.running.get(job.hash, {})
-        self._end(job, Status.STOPPED if status == "running" else Status(status), _losses(row))
+        job = self._job(trial)
+        self._end(job, ended_as(trial.last_result), _losses(self.running.get(job.hash, {})))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Tune gave a job up."""
@@ -130,10 +129,10 @@ class Progress(Callback):
         return f"{tally.finished} done, {running} running, {tally.failed} failed, {stopped}{waiting} waiting"
 
     def _live(self, stage: StageName) -> list[Job]:
-        return [job for job in self.source.live.values() if job.stage == stage]
+        return [job for job in list(self.source.live.values()) if job.stage == stage]
 
     def _running(self, stage: StageName) -> list[str]:
-        return [hash for hash in self.running if self.source.given[hash].stage == stage]
+        return [hash for hash in list(self.running) if self.source.given[hash].stage == stage]
 
     def to_go(self) -> str:
         """Time to go, from the mean seconds of an epoch and the jobs that run at a time.
@@ -157,7 +156,7 @@ class Progress(Callback):
         if not tally.epochs:
             return None
         ahead = sum(job.epochs for job in jobs) + sum(to_come)
-        ahead -= sum(int(self.running[hash].get("epoch", 0)) for hash in self._running(stage))
+        ahead -= sum(self._epochs_done(hash) for hash in self._running(stage))
         return ahead * tally.seconds / tally.epochs / min(self.slots, len(jobs) + len(to_come))
 
     def table(self) -> Table:
@@ -173,7 +172,10 @@ class Progress(Callback):
         return table
 
     def _epoch(self, hash: str) -> str:
-        return f"{self.running[hash].get('epoch', 0)}/{self.source.given[hash].epochs}"
+        return f"{self._epochs_done(hash)}/{self.source.given[hash].epochs}"
+
+    def _epochs_done(self, hash: str) -> int:
+        return int(self.running.get(hash, {}).get("epoch", 0))  # it may end while another thread draws the table
 
 
 def _losses(row: Row) -> str:
@@ -186,5 +188,5 @@ def _number(value: float | None) -> str:
 
 
 def _clock(seconds: float) -> str:
-    """Hours, minutes and seconds."""
+    """Days, hours, minutes and seconds."""
     return str(timedelta(seconds=round(seconds)))

@@ -9,7 +9,8 @@ from ray.tune.experiment import Trial
 
 from mixem.errors import MixemError
 from mixem.files import is_storage_error
-from mixem.run import Run, validation_terms
+from mixem.run import Run, Status, validation_terms
+from sweeps.jobs import ended_as
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ class Halt(Callback):
     ) -> None:
         """Raise MixemError with what the worker reports."""
         if "halt" in result:
-            raise MixemError(f"{result['halt']}, and the same command goes on from here")
+            raise MixemError(result["halt"])
 
 
 class Recorder(Callback):
@@ -42,7 +43,7 @@ class Recorder(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """A scheduler has stopped a trial when Tune says that it is done, and its worker does not."""
-        if result.get("done") and result["status"] == "running":
+        if result.get("done") and ended_as(result) == Status.STOPPED:
             folder, row = self.run.trial(trial.config["job"]["hash"]), dict(result["row"])
             _record(lambda: folder.stop(self.scheduler, row["epoch"], validation_terms(row)), folder.path)
         for key in NOT_KEPT:

@@ -152,17 +152,22 @@ class Search:
 class StudyJobs:
     """The trials that a search proposes, as far ahead as the cluster can take them, and one more.
 
-    A base encoder that failed ends the sweep: the study has not lost the points, they are proposed again.
+    A base encoder that failed ends the sweep, once the others are done: the study has not lost the points, they are
+    proposed again.
     """
 
     def __init__(self, search: Search, bases: BaseEncoders, capacity: Callable[[], int]) -> None:
         """`capacity`: how many trials the cluster can run at a time, with the nodes that it may start."""
         self.search, self.bases, self.capacity = search, bases, capacity
-        self.statuses: dict[str, Status] = {}
         self._waiting: dict[str, str] = {}
         self._open: set[str] = set()
         """The trials that were taken from the search and have not ended."""
         search.fill()
+
+    @property
+    def statuses(self) -> dict[str, Status]:
+        """How the trials that ended did, by hash, also those that had ended before they were proposed."""
+        return {hash: outcome.status for hash, outcome in self.search.outcomes.items()}
 
     @property
     def plan(self) -> Plan:
@@ -175,7 +180,10 @@ class StudyJobs:
         return [*self._waiting, *self.search.queue]
 
     def next(self) -> Job | None:
-        """The next base encoder, a trial whose own one is done, or else one that is proposed now."""
+        """The next base encoder, a trial whose own one is done, or else one that is proposed now.
+
+        Raises MixemError where a base encoder failed.
+        """
         if job := self.bases.next():
             return job
         while not (ready := self._ready()):
@@ -183,9 +191,12 @@ class StudyJobs:
                 return None
             self._open.add(proposed)
             self._waiting[proposed] = self.plan.base_of(proposed)
-        base = self._waiting.pop(ready)
+        base = self._waiting[ready]
         if problem := self.bases.problem(base):
+            if self.bases.are_under_way:
+                return None
             raise MixemError(problem)
+        del self._waiting[ready]
         return self.bases.trial(ready, self.plan.trials[ready], base)
 
     def _ready(self) -> str | None:
@@ -198,7 +209,7 @@ class StudyJobs:
             self.bases.ended(hash)
         else:
             self._open.discard(hash)
-            self.statuses[hash] = self.search.ended(hash, outcome).status
+            self.search.ended(hash, outcome)
 
     def to_come(self, stage: StageName) -> Sequence[int]:
         """The epochs of each job of a stage that `next` has yet to give."""

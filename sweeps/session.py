@@ -11,7 +11,7 @@ from typing import Any
 import ray
 
 from mixem.errors import MixemError
-from sweeps.head import autoscaled_nodes
+from sweeps.head import autoscaled_nodes, max_autoscaled_nodes
 from sweeps.spec import Resources
 
 Node = Mapping[str, float]
@@ -72,9 +72,10 @@ def nodes() -> list[Node]:
 
 def capacity(resources: Resources, address: str | None) -> int:
     """How many jobs the cluster at `address` runs at a time once its autoscaler has started all nodes it may."""
-    return max(slots(resources, nodes()), slots(resources, nodes_to_come(address)))
+    to_come = sorted((_slots(resources, node) for node in nodes_to_come(address)), reverse=True)
+    return max(slots(resources, nodes()), sum(to_come[: max_autoscaled_nodes()]))
 
 
 def nodes_to_come(address: str | None) -> list[Node]:
-    """What each node has that the autoscaler of the cluster at `address` may start; none where Ray is our own."""
+    """What each node has that the autoscaler of the cluster at `address` may start; empty where Ray is our own."""
     return [*autoscaled_nodes()] if address else []

@@ -15,12 +15,12 @@ from rich.console import Console
 from mixem.data.dataset import Dataset
 from mixem.errors import MixemError
 from mixem.run import Snapshot, Status
-from sweeps.jobs import Job, Jobs, Outcome
+from sweeps.jobs import Job, Jobs, Outcome, ended_as
 from sweeps.progress import Progress
 from sweeps.recorder import Halt, Recorder
 from sweeps.session import nodes, slots
 from sweeps.stopping import scheduler
-from sweeps.worker import RUNNING, StageTrainable, task
+from sweeps.worker import StageTrainable, task
 
 
 class Feed(Searcher):
@@ -60,7 +60,7 @@ class Feed(Searcher):
 
 def _outcome(report: dict[str, Any]) -> Outcome:
     """What a job's last report says."""
-    status = Status.STOPPED if report["status"] == RUNNING else Status(report["status"])
+    status = ended_as(report)
     if "criterion" not in report:
         return Outcome(status)
     return Outcome(status, report["criterion"], report["epoch"])
@@ -75,8 +75,8 @@ def run_jobs(jobs: Jobs, snapshot: Snapshot, console: Console, datasets: dict[st
     finished, at_a_time = len(snapshot.those(Status.FINISHED)), slots(plan.spec.resources, nodes())
     progress = Progress(console, plan.spec.name, feed, at_a_time, finished)
     scratch = tempfile.mkdtemp(prefix="mixem-tune-")  # nothing in it is needed again, or on another node
-    images = {key: ray.put(dataset) for key, dataset in datasets.items()}
     try:
+        images = {key: ray.put(dataset) for key, dataset in datasets.items()}
         with progress:
             _tuner(feed, images, scheduler(plan, snapshot), progress, scratch).fit()
     except (RayError, TuneError) as error:

@@ -18,10 +18,12 @@ from mixem.run import Run, StageFolder, Status
 from mixem.settings import base_hash
 from mixem.stages import MIXEM, STAGES
 from sweeps.images import images_key
-from sweeps.jobs import Job
+from sweeps.jobs import RUNNING, Job
 
-RUNNING = "running"
-"""The status in a report of a job that is not over."""
+FINISHED: dict[str, Any] = {"done": True, "status": Status.FINISHED.value}
+FAILED: dict[str, Any] = {"done": True, "status": Status.FAILED.value}
+"""The last report of a job."""
+GO_ON = "and the same command goes on from here"
 DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 """What writing to a full disk, or over a quota, ends with."""
 
@@ -94,22 +96,27 @@ class StageTrainable(tune.Trainable):
 
         A trial that a scheduler has stopped is not told: its worker takes up the next one.
         """
-        failed = {"done": True, "status": Status.FAILED.value}
         try:
-            if self.experiment is None:
-                if self.folder.status() == Status.FINISHED:
-                    return {"done": True, "status": Status.FINISHED.value}
-                self.experiment = self._begin()
-            return self._report(self.experiment)
-        except HaltError as error:
-            return {**failed, "halt": str(error)}
-        except MixemError as error:
-            self.folder.fail(str(error), self.experiment.training.epochs_done if self.experiment else None)
-            return failed
+            return self._step()
         except OSError as error:
             if error.errno not in DISK_FULL_ERRNOS:
                 raise
-            return {**failed, "halt": f"{error.filename or self.folder.path}: {error.strerror}; make room"}
+            return FAILED | {"halt": f"{error.filename or self.folder.path}: {error.strerror}; make room, {GO_ON}"}
+
+    def _step(self) -> dict[str, Any]:
+        try:
+            if self.experiment is None:
+                if self.folder.status() == Status.FINISHED:
+                    return FINISHED
+                self.experiment = self._begin()
+                if self.experiment.finished:  # all that was missing was its configuration
+                    return FINISHED
+            return self._report(self.experiment)
+        except HaltError as error:
+            return FAILED | {"halt": str(error)}
+        except MixemError as error:
+            self.folder.fail(str(error), self.experiment.training.epochs_done if self.experiment else None)
+            return FAILED
 
     def _begin(self) -> Experiment[Any]:
         """The experiment of the job; raises HaltError where none can begin here."""
@@ -123,10 +130,10 @@ class StageTrainable(tune.Trainable):
         """Raise HaltError on a node where no job can be run; it may have joined after the sweep's own checks."""
         node = ray.util.get_node_ip_address()
         if not self.run.spec_file.exists():
-            raise HaltError(f"{self.run} on node {node}: not the driver's run folder; take the node away")
+            raise HaltError(f"{self.run} on node {node}: not the driver's run folder; take the node away, {GO_ON}")
         if self.gpus and self.settings.runtime.device != "cpu" and not torch.cuda.is_available():
             raise HaltError(
-                f"node {node}: torch cannot use the GPU that Ray gives; mend its driver or take the node away"
+                f"node {node}: torch cannot use the GPU that Ray gives; mend its driver or take the node away, {GO_ON}"
             )
 
     def _base_weights(self, dataset: Dataset) -> dict[str, Tensor]:

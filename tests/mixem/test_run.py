@@ -1,5 +1,6 @@
 """The run folder: its layout, how far a stage is, what its records say."""
 
+import errno
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -238,14 +239,20 @@ def test_a_result_without_its_configuration_is_damage(trial: TrialFolder) -> Non
 
 
 @pytest.mark.parametrize(("text", "reason"), [("loss: [", "config.yaml: not valid YAML"), ("loss: {x: 1}", "loss.x")])
-@pytest.mark.parametrize("status", [*WRITERS, None], ids=str)
-def test_a_damaged_configuration_is_damage(trial: TrialFolder, status: Status | None, text: str, reason: str) -> None:
-    if status:
-        WRITERS[status](trial)
+def test_a_result_with_a_damaged_configuration_is_damage(trial: TrialFolder, text: str, reason: str) -> None:
+    trial.finish(record_of(trial))
     trial.config_file.write_text(text)
     state = trial.read()
     assert (state.status, state.config) == (Status.DAMAGED, None)
     assert reason in state.reason
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.STOPPED, Status.STARTED])
+def test_a_damaged_configuration_hides_no_other_ending(trial: TrialFolder, status: Status) -> None:
+    WRITERS[status](trial)
+    trial.config_file.write_text("loss: [")
+    state = trial.read()
+    assert (state.status, state.config) == (status, None)
 
 
 def test_reasons_hold_no_path_of_the_run(trial: TrialFolder, tmp_path: Path) -> None:
@@ -561,3 +568,25 @@ def test_the_metrics_of_an_old_run_end_in_its_results() -> None:
             rows, record = folder.metrics(), folder.result()
             assert len(rows) == record.epochs == 8
             assert validation_terms(rows[-1]) == record.validation.model_dump()
+
+
+# What a configuration that cannot be read means
+
+
+def test_a_trial_that_never_ran_is_pending_whatever_its_configuration(tmp_path: Path) -> None:
+    folder = Run(tmp_path).trial("a1b2")
+    folder.path.mkdir(parents=True)
+    folder.config_file.write_text("")
+    assert (folder.status(), folder.read().config) == (Status.PENDING, None)
+
+
+def test_a_storage_that_is_away_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path) -> str:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    folder = Run(tmp_path).trial("a1b2")
+    folder.path.mkdir(parents=True)
+    folder.config_file.write_text("seed: 0\n")
+    monkeypatch.setattr("mixem.settings.read_text", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        folder.status()

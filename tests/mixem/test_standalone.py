@@ -183,6 +183,16 @@ def test_overrides_change_the_configuration_of_a_loaded_model(trial: TrialFolder
     assert load_model(trial.path, ["data.root=/data"]).config.data.root == "/data"
 
 
+def test_a_trial_loads_wherever_its_folder_stands_and_however_it_is_spelled(
+    trial: TrialFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = load_model(trial.path).model.state_dict()
+    shutil.copytree(trial.path, tmp_path / "elsewhere")
+    assert_same(load_model(tmp_path / "elsewhere").model.state_dict(), weights)
+    monkeypatch.chdir(trial.path)
+    assert_same(load_model(".").model.state_dict(), weights)
+
+
 def test_a_folder_without_a_configuration_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r": holds neither best\.yaml nor config\.yaml$"):
         load_model(tmp_path)

@@ -14,7 +14,7 @@ from ray.autoscaler._private.util import prepare_config
 from mixem.data.sources import SOURCES
 from mixem.errors import ConfigError
 from mixem.run import Run
-from sweeps.head import autoscaled_nodes, check_cluster
+from sweeps.head import autoscaled_nodes, check_cluster, max_autoscaled_nodes
 from sweeps.lock import lease
 from sweeps.preflight import check_resources
 from sweeps.session import slots
@@ -114,6 +114,16 @@ def test_as_many_nodes_can_be_started_as_the_cluster_allows(bootstrap: Path) -> 
     workers = [node["max_workers"] for node in document["available_node_types"].values() if node.get("max_workers")]
     assert len(autoscaled_nodes(bootstrap)) == sum(workers) <= document["max_workers"]
     assert slots(Resources(cpu=4, gpu=0.5), autoscaled_nodes(bootstrap)) == 2 * sum(workers)
+
+
+def test_a_kind_of_node_counts_wherever_it_stands_in_the_file(tmp_path: Path) -> None:
+    """The autoscaler starts what is asked for, up to as many nodes as it may."""
+    kinds = {name: {"resources": {name: 4}, "max_workers": 4} for name in ("CPU", "GPU")}
+    kinds["GPU"]["resources"] = {"CPU": 4, "GPU": 1}
+    path = tmp_path / "bootstrap.json"
+    path.write_text(json.dumps({"max_workers": 3, "available_node_types": kinds}))
+    check_resources(Resources(gpu=1), [HEAD, *autoscaled_nodes(path)])
+    assert max_autoscaled_nodes(path) == 3
 
 
 def test_without_ray_up_no_nodes_are_to_come(tmp_path: Path) -> None:

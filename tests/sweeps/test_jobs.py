@@ -7,7 +7,7 @@ import pytest
 
 from mixem.data.dataset import Dataset
 from mixem.errors import CheckpointError, MixemError
-from mixem.run import Status
+from mixem.run import Run, Status
 from sweeps.jobs import FixedJobs, Job, Jobs, Outcome
 from sweeps.search import Search, StudyJobs
 from sweeps.tuning import Feed
@@ -81,6 +81,15 @@ def test_damaged_weights_of_a_base_encoder_end_the_sweep(tmp_path: Path, dataset
         jobs.next()
 
 
+def test_weights_damaged_before_a_launch_are_met_before_any_job(tmp_path: Path, datasets: dict[str, Dataset]) -> None:
+    before = fixed_jobs(tmp_path, datasets)
+    first, _ = all_ready(before)
+    train(before, first, datasets)
+    before.plan.run.base(first.hash).weights_file.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="damaged weights"):
+        fixed_jobs(tmp_path, datasets).bases.check()
+
+
 def test_base_encoders_on_cpus_share_the_cores_as_the_plan_says(tmp_path: Path, datasets: dict[str, Dataset]) -> None:
     jobs = fixed_jobs(tmp_path, datasets)
     first, second = all_ready(jobs)
@@ -129,6 +138,28 @@ def test_a_failed_base_encoder_ends_a_search(tmp_path: Path, datasets: dict[str,
     jobs.ended(base.hash, Outcome(Status.FAILED))
     with pytest.raises(MixemError, match=f"^base encoder {base.hash} failed: contrastive became NaN$"):
         jobs.next()
+
+
+def test_a_failed_base_encoder_lets_the_others_of_a_search_end(tmp_path: Path, datasets: dict[str, Dataset]) -> None:
+    jobs = study_jobs(tmp_path, datasets, 3, axes={**SEARCH["axes"], "seed": [0, 1]})
+    first, second = all_ready(jobs)
+    jobs.plan.run.base(first.hash).fail("contrastive became NaN")
+    jobs.ended(first.hash, Outcome(Status.FAILED))
+    assert jobs.next() is None
+    train(jobs, second, datasets)
+    with pytest.raises(MixemError, match=f"^base encoder {first.hash} failed"):
+        jobs.next()
+
+
+def test_a_search_counts_trials_that_had_failed_before_it_proposed_them(
+    tmp_path: Path, datasets: dict[str, Dataset]
+) -> None:
+    jobs = study_jobs(tmp_path / "first", datasets, 1)
+    failed = list(jobs.plan.trials)
+    for hash in failed:
+        Run(tmp_path / "again").trial(hash).fail("push became NaN")
+    again = study_jobs(tmp_path / "again", datasets, 1)
+    assert {hash: again.statuses[hash] for hash in failed} == dict.fromkeys(failed, Status.FAILED)
 
 
 def test_tune_is_told_to_wait_and_when_all_jobs_are_given(tmp_path: Path, datasets: dict[str, Dataset]) -> None:

@@ -126,4 +126,6 @@ def test_a_record_that_cannot_be_written_ends_nothing(tune: Tune, caplog: pytest
 
 def test_a_report_that_nothing_can_go_on_ends_the_sweep(tune: Tune) -> None:
     with pytest.raises(MixemError, match=r"^/disk: full; make room, and the same command goes on from here$"):
-        tune.report(tune.base, status="failed", done=True, halt="/disk: full; make room")
+        tune.report(
+            tune.base, status="failed", done=True, halt="/disk: full; make room, and the same command goes on from here"
+        )
