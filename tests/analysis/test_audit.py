@@ -1,6 +1,7 @@
 """The audit of the criteria."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,8 +9,22 @@ import pytest
 from scipy.stats import kendalltau, spearmanr
 from sklearn.metrics import adjusted_rand_score
 
-from analysis.audit import AUDITED, HIGHER_IS_BETTER, LABEL_FREE, Audit, seed_agreement, write_audit
+from analysis.audit import (
+    AUDITED,
+    HIGHER_IS_BETTER,
+    LABEL_FREE,
+    Audit,
+    audit,
+    criteria,
+    losses,
+    seed_agreement,
+    write_audit,
+)
+from analysis.selection import LAMBDAS, Configuration, criterion_values
+from analysis.statistics import Spread, correlations
 from analysis.wording import CRITERIA
+from mixem.config import LossWeights
+from mixem.run import Status
 from tests.analysis.run_folder import RunBuilder
 
 
@@ -106,6 +121,81 @@ def test_without_labels_nothing_is_audited(small: RunBuilder) -> None:
     assert audits(small.finish_all(labels=False)) == {}
 
 
+# Without a run folder
+
+
+def candidate(key: str, trials: str, status: Status = Status.FINISHED) -> Configuration:
+    """A configuration with these trials, and one setting."""
+    return Configuration(key, dict.fromkeys(LAMBDAS, 0.5), status, tuple(trials.split()), ())
+
+
+THREE = [candidate("a", "a0 a1"), candidate("b", "b0 b1 b2"), candidate("c", "c0 c1")]
+SHARES = {"a": Spread(0.5, 0.1, 2), "b": Spread(0.75, 0.1, 3), "c": Spread(0.25, 0.1, 2)}
+MEASURED = {"a0": 1.0, "a1": 3.0, "b0": 4.0, "b1": 4.0, "b2": 4.0, "c0": 2.0, "c1": 4.0}
+"""On average 2, 4 and 3."""
+
+
+@pytest.mark.parametrize(("criterion", "sign", "key", "picked"), [("own", 1, "a", 0), ("silhouette", -1, "b", 1)])
+def test_a_judgement_holds_the_pick_and_its_worth(criterion: str, sign: int, key: str, picked: int) -> None:
+    (judged,) = audit(THREE, SHARES, pd.DataFrame({criterion: MEASURED}))
+    spearman, kendall = correlations([-2.0 * sign, -4.0 * sign, -3.0 * sign], [0.5, 0.75, 0.25])
+    assert judged == Audit(
+        criterion=criterion,
+        sign=sign,
+        values=(2.0, 4.0, 3.0),
+        scores=(0.5, 0.75, 0.25),
+        picked=picked,
+        configuration=key,
+        settings=THREE[picked].settings,
+        accuracy=SHARES[key],
+        best=0.75,
+        seeds=2,
+        spearman=spearman,
+        kendall=kendall,
+    )
+    assert (judged.n, judged.regret) == (3, 0.75 - SHARES[key].mean)
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status != Status.FINISHED])
+def test_what_is_not_finished_is_not_judged(status: Status) -> None:
+    table = pd.DataFrame({"own": MEASURED})
+    (judged,) = audit([*THREE[:2], candidate("c", "c0 c1", status)], SHARES, table)
+    assert judged.values == (2.0, 4.0)
+
+
+@pytest.mark.parametrize("accuracy", [math.nan, math.inf])
+def test_what_has_no_accuracy_is_not_judged(accuracy: float) -> None:
+    (judged,) = audit(THREE, {**SHARES, "b": Spread(accuracy, 0, 1)}, pd.DataFrame({"own": MEASURED}))
+    assert judged.scores == (0.5, 0.25)
+
+
+def test_what_was_measured_of_no_configuration_is_not_judged() -> None:
+    table = pd.DataFrame({"own": MEASURED, "seeds": math.nan, "argmax": {**MEASURED, "b1": math.nan}})
+    own, argmax = audit(THREE, SHARES, table)
+    assert (own.criterion, own.n) == ("own", 3)
+    assert (argmax.criterion, argmax.values, argmax.seeds) == ("argmax", (2.0, 3.0), 2)
+
+
+def test_criteria_that_are_better_when_higher_are_so() -> None:
+    assert {"silhouette", "confidence", "argmax", "augmentations", "seeds"} == HIGHER_IS_BETTER
+    assert LABEL_FREE == ("silhouette", "davies_bouldin", "confidence", "argmax", "augmentations")
+    assert ("reference", "own", "contrastive", *LABEL_FREE, "seeds") == AUDITED
+
+
+def test_criteria_are_columns_in_the_order_they_are_shown(small: RunBuilder) -> None:
+    results = small.finish_all().findings().results
+    results = results.assign(**{"label_free.argmax": range(8), "label_free.silhouette": "0.5"})
+    reference = LossWeights(lambda1=0.25)
+    table = criteria(results, losses(results, reference), pd.Series(0.125, index=results["trial"]))
+    assert list(table) == ["reference", "own", "contrastive", "silhouette", "argmax", "seeds"]
+    assert list(table.index) == list(results["trial"])
+    for name in ("reference", "own", "contrastive"):
+        assert list(table[name]) == list(criterion_values(results, name, reference))  # type: ignore[arg-type]
+    assert list(table["argmax"]) == list(range(8))
+    assert set(table["silhouette"]) == {0.5}
+    assert set(table["seeds"]) == {0.125}
+
+
 @pytest.fixture
 def clusters(small: RunBuilder) -> dict[str, np.ndarray]:
     """Random clusters of every trial of a finished run, by hash; those of some trials are equal."""
@@ -124,6 +214,24 @@ def test_seeds_agree_by_their_adjusted_rand_index(small: RunBuilder, clusters: d
         first, second = configuration.trials
         expected = adjusted_rand_score(clusters[first], clusters[second])
         assert list(agreement[[first, second]]) == pytest.approx([expected] * 2)
+
+
+def test_seeds_agree_by_the_mean_over_the_others(tmp_path: Path) -> None:
+    """Three seeds with clusters, one with fewer images, one without, one that is not finished."""
+    run = RunBuilder(tmp_path / "run", axes={"seed": range(6)})
+    random = np.random.default_rng(0)
+    drawn = [random.permutation(60) % 3 for _ in range(3)]
+    *others, stopped = run.configs
+    for trial, clusters in zip(others, [*drawn, drawn[0][:50]], strict=False):
+        np.savez(run.finish(trial).embedding_file, clusters=clusters)
+    run.finish(others[4])
+    np.savez(run.stop(stopped).embedding_file, clusters=drawn[0])
+    results = run.findings().results
+    agreement = seed_agreement(run.run, results)
+    a, b, c = (adjusted_rand_score(drawn[i], drawn[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
+    expected = [(a + b) / 2, (a + c) / 2, (b + c) / 2, math.nan, math.nan, math.nan]
+    assert list(agreement.index) == list(results["trial"])
+    assert list(agreement[list(run.configs)]) == pytest.approx(expected, nan_ok=True)
 
 
 def test_the_agreement_of_seeds_is_audited(small: RunBuilder, clusters: dict[str, np.ndarray]) -> None:
@@ -155,12 +263,12 @@ def test_the_table_has_a_row_for_each_criterion(small: RunBuilder) -> None:
 def test_the_table_holds_the_numbers_of_each_judgement(small: RunBuilder) -> None:
     judged = small.finish_all().findings().audits
     rows = pd.read_csv(write_audit(small.run, judged, "all")).to_dict("records")
-    for audit, row in zip(judged, rows, strict=True):
-        spearman, kendall = audit.spearman, audit.kendall
+    for judgement, row in zip(judged, rows, strict=True):
+        spearman, kendall = judgement.spearman, judgement.kendall
         expected = {
-            **{"criterion": audit.criterion, "configuration": audit.configuration, **audit.settings},
-            **{"acc": audit.accuracy.mean, "acc_std": audit.accuracy.std, "seeds": 2},
-            **{"best_acc": audit.best, "regret": audit.best - audit.accuracy.mean},
+            **{"criterion": judgement.criterion, "configuration": judgement.configuration, **judgement.settings},
+            **{"acc": judgement.accuracy.mean, "acc_std": judgement.accuracy.std, "seeds": 2},
+            **{"best_acc": judgement.best, "regret": judgement.best - judgement.accuracy.mean},
             **{"spearman": spearman.value, "spearman_low": spearman.low, "spearman_high": spearman.high},
             **{"kendall": kendall.value, "kendall_low": kendall.low, "kendall_high": kendall.high},
             **{"configurations": 4, "trained_on": "all"},

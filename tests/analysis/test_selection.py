@@ -1,9 +1,10 @@
 """Choosing a configuration without labels."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -11,8 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analysis.findings import Findings
+from analysis.results import CONFIG_COLUMNS
 from analysis.selection import (
+    ACCURACY,
     CRITERIA,
+    LAMBDAS,
+    PLACE_COLUMNS,
     Configuration,
     Selection,
     accuracies,
@@ -23,6 +28,7 @@ from analysis.selection import (
     select,
     varying_settings,
 )
+from analysis.statistics import Spread
 from mixem.config import Criterion, LossWeights
 from mixem.errors import ConfigError, MixemError
 from mixem.run import Status
@@ -55,9 +61,16 @@ def test_a_criterion_weighs_the_validation_terms(run: RunBuilder, criterion: Cri
     assert list(values) == [pytest.approx(expected)]
 
 
+def test_a_criterion_is_a_number_where_the_table_holds_text() -> None:
+    table = pd.DataFrame({**{f"validation.{term}": ["1"] for term in TERMS}, **{key: ["0.5"] for key in LAMBDAS}})
+    values = [criterion_values(table, name, LossWeights(lambda1=0.25))[0] for name in CRITERIA]
+    assert values == pytest.approx([3.0, 1.0, 1.5])
+
+
 def test_an_unknown_criterion_names_those_there_are(run: RunBuilder) -> None:
-    with pytest.raises(ConfigError, match="one of own, contrastive, reference"):
+    with pytest.raises(ConfigError) as caught:
         criterion_values(run.findings().results, "accuracy", REFERENCE)  # type: ignore[arg-type]
+    assert str(caught.value) == "criterion: 'accuracy' is not allowed; one of own, contrastive, reference"
 
 
 @pytest.fixture
@@ -90,6 +103,94 @@ def test_ties_go_to_the_smaller_weights_then_the_smaller_hash() -> None:
     ]
     assert choose(tied).key == choose(reversed(tied)).key == "b"
     assert choose([*tied, candidate("e", (1.0 - 1e-9,), (1.0, 1.0, 1.0))]).key == "e"
+
+
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e6, -1.0])
+@pytest.mark.parametrize(("apart", "key"), [(0.9e-12, "light"), (1.1e-12, "heavy")])
+def test_values_tie_within_1e_12_of_their_size(size: float, apart: float, key: str) -> None:
+    heavy = candidate("heavy", (size,), (1.0, 1.0, 1.0))
+    light = candidate("light", (size + apart * abs(size),), (0.0, 0.0, 0.0))
+    assert choose([heavy, light]).key == key
+
+
+points = st.tuples(*[st.sampled_from([0.0, 0.05, 0.1])] * 3)
+
+
+@given(st.lists(points, min_size=1, max_size=9))
+def test_the_order_of_ties_is_that_of_the_weights_and_hashes(lambdas: list[tuple[float, float, float]]) -> None:
+    tied = [candidate(str(number), (1.0,), point) for number, point in enumerate(lambdas)]
+    assert choose(tied).key == min(zip(lambdas, map(str, range(9)), strict=False))[1]
+
+
+def test_the_smallest_hash_of_several_trials_settles_a_tie() -> None:
+    tied = [candidate(key, (1.0, 1.0), (0.0, 0.0, 0.0)) for key in "ab"]
+    first, second = (replace(c, trials=trials) for c, trials in zip(tied, (("2", "9"), ("8", "1")), strict=True))
+    assert choose([first, second]).key == "b"
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status != Status.FINISHED])
+def test_what_is_not_finished_is_never_picked(status: Status) -> None:
+    lower = replace(candidate("a", (1.0,), (0.0, 0.0, 0.0)), status=status)
+    assert choose([lower, candidate("b", (2.0,), (0.0, 0.0, 0.0))]).key == "b"
+
+
+def test_a_selection_describes_its_pick() -> None:
+    picked = replace(candidate("a", (3.0, 2.0, 2.0), (0.1, 0.0, 0.5)), trials=("t0", "t2", "t1"))
+    assert select([picked], "own", LossWeights(lambda1=0.5)) == Selection(
+        criterion="own",
+        reference=LossWeights(lambda1=0.5),
+        configuration="a",
+        settings=picked.settings,
+        mean=pytest.approx(7 / 3),
+        std=pytest.approx(math.sqrt(1 / 3)),
+        n=3,
+        trials=("t0", "t2", "t1"),
+        representative="t2",
+    )
+
+
+def test_the_point_of_a_configuration_is_three_of_its_weights() -> None:
+    assert candidate("a", (1.0,), (2.0, 3.0, 4.0)).point == (2.0, 3.0, 4.0)
+
+
+def rows(*trials: tuple[str | None, int, str, Status]) -> pd.DataFrame:
+    """A table of trials: configuration, seed, hash and status; their settings are equal."""
+    table = pd.DataFrame(trials, columns=["configuration", "seed", "trial", "status"])
+    return table.assign(**dict.fromkeys(LAMBDAS, 0.5), **{"train.epochs": 8})
+
+
+def test_trials_are_put_together_by_configuration_and_seed() -> None:
+    table = rows(
+        ("b", 0, "u", Status.FINISHED),
+        ("a", 1, "x", Status.FINISHED),
+        (None, 0, "v", Status.FINISHED),
+        ("a", 0, "z", Status.FINISHED),
+        ("a", 0, "y", Status.FINISHED),
+    )
+    first, second = configurations(table, pd.Series([0, 1, 2, 3, 4]), ["train.epochs", LAMBDAS[1]])
+    settings = {**dict.fromkeys(LAMBDAS, 0.5), "train.epochs": 8}
+    assert first == Configuration("a", settings, Status.FINISHED, ("y", "z", "x"), (4.0, 3.0, 1.0))
+    assert second == Configuration("b", settings, Status.FINISHED, ("u",), (0.0,))
+    assert list(first.settings) == [*LAMBDAS, "train.epochs"]
+    assert {type(value) for value in first.values} == {float}
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        ("finished finished", Status.FINISHED),
+        ("finished failed", Status.FAILED),
+        ("damaged stopped", Status.FAILED),
+        ("failed stopped", Status.FAILED),
+        ("finished stopped", Status.STOPPED),
+        ("started stopped", Status.STOPPED),
+        ("finished started", Status.PENDING),
+        ("pending pending", Status.PENDING),
+    ],
+)
+def test_the_status_of_a_configuration_is_the_worst(statuses: str, expected: Status) -> None:
+    table = rows(*(("a", seed, f"t{seed}", Status(status)) for seed, status in enumerate(statuses.split())))
+    assert [c.status for c in configurations(table, pd.Series([1.0, 2.0]), [])] == [expected]
 
 
 def test_equal_trials_of_a_run_give_the_smallest_weights(run: RunBuilder) -> None:
@@ -146,9 +247,9 @@ def test_only_configurations_with_all_trials_finished_are_eligible(
 
 def test_without_a_finished_configuration_none_is_picked(run: RunBuilder) -> None:
     run.fail(next(iter(run.configs)))
-    with pytest.raises(MixemError, match="no configuration has all its trials finished") as error:
+    with pytest.raises(MixemError) as caught:
         pick(run.findings().results, "reference")
-    assert "\n" not in str(error.value)
+    assert str(caught.value) == "no configuration has all its trials finished, so there is none to pick yet"
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +291,45 @@ def test_settings_that_change_the_measure_are_named(tmp_path: Path) -> None:
     varying = RunBuilder(tmp_path / "run", axes=axes).finish_all().findings().varying
     assert varying == ("train.learning_rate", "loss.temperature")
     assert not_comparable(varying) == ["loss.temperature"]
+
+
+def settings_of(configurations: Sequence[str | None], **changes: Sequence[Any]) -> pd.DataFrame:
+    """A table of all settings, which are equal but for those given."""
+    table = pd.DataFrame({"configuration": configurations, **{key: [1, 1] for key in CONFIG_COLUMNS}}, dtype=object)
+    return table.assign(**{key.replace("__", "."): list(values) for key, values in changes.items()})
+
+
+def test_settings_vary_where_written_configurations_differ() -> None:
+    assert varying_settings(settings_of(["a", "b"])) == ()
+    assert varying_settings(settings_of(["a", "b"], train__epochs=[1, 2])) == ("train.epochs",)
+    assert varying_settings(settings_of(["a", "b"], train__epochs=[1, True])) == ("train.epochs",)
+    assert varying_settings(settings_of(["a", None], train__epochs=[1, 2])) == ()
+
+
+@pytest.mark.parametrize("key", ["seed", *sorted(PLACE_COLUMNS)])
+def test_seeds_and_places_do_not_vary(key: str) -> None:
+    assert key in CONFIG_COLUMNS
+    assert varying_settings(settings_of(["a", "b"]).assign(**{key: [1, 2]})) == ()
+
+
+def test_places_are_no_settings() -> None:
+    places = {"data.root", "runtime.device", "runtime.compile", "runtime.save_seconds"}
+    assert places | {"pretrain.threads", "train.threads"} == PLACE_COLUMNS
+
+
+def test_settings_of_images_and_of_the_measure_are_not_comparable() -> None:
+    changing = ["data.limit", "augment.blur", "validation.batch_size", "train.split", "train.validation"]
+    changing += ["model.components", "model.embedding_dim", "loss.temperature", "loss.instance"]
+    others = ["train.epochs", "model.encoder", "loss.lambda2", "pretrain.split", "evaluation.restarts", "seed"]
+    assert not_comparable([*others, *changing]) == changing
+
+
+def test_an_accuracy_is_that_of_the_mixem_clusters() -> None:
+    table = pd.DataFrame({"configuration": ["a", "a", "b"], ACCURACY: [0.25, 0.75, math.nan]})
+    shares = accuracies(table.assign(**{"scores.kmeans.acc": 0.5}))
+    assert ACCURACY == "scores.mixem.acc"
+    assert shares["a"] == Spread(0.5, math.sqrt(0.125), 2)
+    assert math.isnan(shares["b"].mean)
 
 
 def test_accuracies_are_means_over_the_trials_of_a_configuration(small: RunBuilder) -> None:

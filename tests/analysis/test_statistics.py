@@ -20,6 +20,7 @@ from analysis.statistics import (
 
 def test_a_spread_has_the_sample_standard_deviation() -> None:
     assert spread([1, 2, 3]) == Spread(2.0, 1.0, 3)
+    assert spread([1, 3]) == Spread(2.0, math.sqrt(2), 2)
 
 
 def test_a_spread_of_one_value_has_no_deviation() -> None:
@@ -76,9 +77,9 @@ def test_intervals_are_percentiles_of_2000_resamples() -> None:
 def test_resamples_of_one_point_do_not_count() -> None:
     """Of three points, one resample in nine is a single point repeated."""
     x = np.array([1.0, 2.0, 3.0])
-    weights = np.array([[3.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
+    weights = np.array([[3.0, 0.0, 0.0], [1.0, 1.0, 1.0], [1.0, 1.0, 0.0]])
     for weighted in (weighted_spearman, weighted_kendall):
-        assert weighted(x, x, weights) == pytest.approx([math.nan, 1], nan_ok=True)
+        assert weighted(x, x, weights) == pytest.approx([math.nan, 1, 1], nan_ok=True)
     for correlation in correlations([1, 2, 3], [1, 2, 3]):
         assert (correlation.value, correlation.low, correlation.high) == pytest.approx((1, 1, 1))
 
@@ -100,7 +101,8 @@ def test_a_perfect_order_has_correlations_of_one() -> None:
 
 @pytest.mark.parametrize(("x", "y"), [([1, 2], [1, 2]), ([1, 1, 1], [1, 2, 3]), ([1, 2, 3], [1, 1, 1])])
 def test_correlations_of_few_or_equal_points_are_undefined(x: list[float], y: list[float]) -> None:
-    for correlation in correlations(x, y):
+    rho, tau = correlations(x, y)
+    for correlation in (rho, tau):
         assert math.isnan(correlation.value)
         assert math.isnan(correlation.low)
         assert math.isnan(correlation.high)

@@ -12,6 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 from mixem.config import LossWeights
 from mixem.losses import LossTerms, WeightTensors, component_means, instance_term, loss_terms, mixture, nt_xent, push
@@ -253,13 +255,28 @@ def test_the_temperature_is_one_half_and_the_instance_term_the_maximum(shape: Sh
     assert nt_xent(z_a, z_b).item() == nt_xent(z_a, z_b, 0.5).item()
 
 
+class Devices(TorchFunctionMode):
+    """Keeps the types of the devices on which tensors are made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.types: set[str] = set()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.types |= {leaf.device.type for leaf in tree_leaves(result) if isinstance(leaf, Tensor)}
+        return result
+
+
 @pytest.mark.parametrize("instance", ["max", "entropy"])
-def test_terms_are_computed_where_their_inputs_are(instance: Instance) -> None:
-    """On torch's meta device, which has shapes and no values: a tensor made elsewhere does not mix with it."""
+def test_every_tensor_is_made_where_the_inputs_are(instance: Instance) -> None:
+    """On torch's meta device, which has shapes and no values."""
     inputs = [tensor.to("meta") for tensor in random_inputs(0, 6, 4, 3)]
-    terms = loss_terms(*inputs, instance=instance)
-    total = terms.total(WeightTensors.of(LossWeights(), torch.device("meta")))
-    assert {(term.device.type, term.shape) for term in (*terms, total)} == {("meta", ())}
+    with Devices() as devices:
+        terms = loss_terms(*inputs, instance=instance)
+        terms.total(WeightTensors.of(LossWeights(), torch.device("meta")))
+    assert devices.types == {"meta"}
+    assert {term.shape for term in terms} == {()}
 
 
 def test_weights_lie_on_their_device_in_float32() -> None:

@@ -196,3 +196,9 @@ def test_the_record_of_another_folder_is_refused(file: Path) -> None:
 def test_a_record_is_written_as_json(file: Path) -> None:
     write_record(file, FailedRecord(trial="a", reason="r", epoch=3))
     assert json.loads(file.read_text()) == {"trial": "a", "reason": "r", "epoch": 3}
+
+
+def test_what_json_does_not_know_is_written_as_text(file: Path) -> None:
+    write_record(file, RunSpec.model_validate({"dataset": "d", "name": "n", "trials": ["a"], "run": Path("runs/d")}))
+    written = json.loads(file.read_text())
+    assert (written["run"], written["trials"]) == ("runs/d", ["a"])

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import secrets
 import signal
 import socket
@@ -13,13 +14,14 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mixem.errors import MixemError
 from mixem.files import read_text, write_json
 from mixem.run import Run
-from sweeps.lock import STALE_SECONDS, check_free, lease, wait_until_free
+from sweeps.lock import HEARTBEAT_SECONDS, STALE_SECONDS, _claim, _entry, check_free, lease, wait_until_free
 from tests.sweeps.launch import mixem, run_to_end, said, start, wait_for, write_sweep
 
 pytestmark = pytest.mark.ray
@@ -264,3 +266,308 @@ def test_the_command_line_refuses_a_second_sweep(tmp_path: Path, disk: Run) -> N
     assert refused.returncode == 1
     assert re.fullmatch(rf"error: {disk}: in use by process {first.pid} on \S+ since .*\n", refused.stderr)
     assert not disk.path.exists()
+
+
+# In this process
+
+
+def entry_of(disk: Run) -> dict[str, Any]:
+    entry: dict[str, Any] = json.loads(disk.lock_file.read_text())
+    return entry
+
+
+def refusal(disk: Run, heartbeat: float = 0.01) -> str:
+    """What is said where another process holds the run folder."""
+    with pytest.raises(MixemError) as caught:
+        check_free(disk, heartbeat)
+    with pytest.raises(MixemError) as again, lease(disk, heartbeat=heartbeat):
+        pass
+    assert str(again.value) == str(caught.value)
+    return str(caught.value)
+
+
+def test_the_heartbeat_and_the_patience_are_as_documented() -> None:
+    assert (HEARTBEAT_SECONDS, STALE_SECONDS) == (10.0, 180.0)
+
+
+def test_a_lock_names_its_process_machine_and_time(disk: Run) -> None:
+    begun = time.time()
+    with lease(disk):
+        entry = entry_of(disk)
+    boot, namespace = Path("/proc/sys/kernel/random/boot_id").read_text().strip(), Path("/proc/self/ns/pid").readlink()
+    assert (entry["host"], entry["machine"]) == (socket.gethostname(), f"{boot} {namespace}")
+    assert (entry["pid"], entry["started"]) == (os.getpid(), int(Path("/proc/self/stat").read_text().split()[21]))
+    assert begun <= entry["heartbeat"] <= time.time()
+    since = time.mktime(time.strptime(entry["since"], "%Y-%m-%d %H:%M:%S"))
+    assert begun - 1 <= since <= time.time()
+    assert re.fullmatch("[0-9a-f]{16}", entry["token"])
+    with lease(disk):
+        assert entry_of(disk)["token"] != entry["token"]
+
+
+def test_heartbeats_come_from_a_thread_that_ends_with_the_lease(disk: Run) -> None:
+    with lease(disk, heartbeat=0.01):
+        (thread,) = (thread for thread in threading.enumerate() if thread.name == "lease")
+        assert thread.daemon
+        entry = entry_of(disk)
+        wait_for(lambda: entry_of(disk)["heartbeat"] > entry["heartbeat"])
+        assert {**entry_of(disk), "heartbeat": 0} == {**entry, "heartbeat": 0}
+        assert abs(entry_of(disk)["heartbeat"] - time.time()) < 60
+    assert not thread.is_alive()
+
+
+def test_a_lock_that_was_removed_is_written_again(disk: Run) -> None:
+    with lease(disk, heartbeat=0.01):
+        token = entry_of(disk)["token"]
+        disk.lock_file.unlink()
+        wait_for(disk.lock_file.exists)
+        assert entry_of(disk)["token"] == token
+
+
+def test_a_refusal_names_process_host_and_time(disk: Run) -> None:
+    with lease(disk):
+        entry = entry_of(disk)
+        owner = f"process {os.getpid()} on {socket.gethostname()} since {entry['since']}"
+        assert refusal(disk) == f"{disk}: in use by {owner}; one launch at a time"
+
+
+@pytest.mark.parametrize("age", [-STALE_SECONDS + 9, 0, STALE_SECONDS - 9])
+def test_a_heartbeat_near_ones_own_clock_is_a_sign_of_life(disk: Run, age: float) -> None:
+    write_json(disk.lock_file, {**SILENT, "heartbeat": time.time() - age})
+    begun = time.monotonic()
+    assert refusal(disk, heartbeat=2) == f"{disk}: in use by process 7 on far since 2026-01-01; one launch at a time"
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("age", [-STALE_SECONDS - 9, STALE_SECONDS])
+def test_a_silent_lock_is_taken_over_after_two_heartbeats_and_a_half(disk: Run, age: float) -> None:
+    write_json(disk.lock_file, {**SILENT, "heartbeat": time.time() - age})
+    begun, lines = time.monotonic(), list[str]()
+    with lease(disk, lines.append, heartbeat=0.1):
+        assert time.monotonic() - begun >= 0.25
+        assert entry_of(disk)["pid"] == os.getpid()
+        assert [path.name for path in disk.path.iterdir()] == ["lock.json"]
+    assert lines == ["taking over the lock of process 7 on far since 2026-01-01, which no longer runs"]
+
+
+def test_a_lock_without_a_heartbeat_is_silent(disk: Run) -> None:
+    write_json(disk.lock_file, SILENT)
+    check_free(disk, heartbeat=0.01)
+
+
+@pytest.mark.parametrize(("after", "owner"), [({**SILENT, "pid": 9}, 9), (None, 7)])
+def test_a_refusal_names_the_latest_owner(disk: Run, after: dict[str, Any] | None, owner: int) -> None:
+    """The lock changes, or goes, while a heartbeat is waited for."""
+    write_json(disk.lock_file, SILENT)
+    change = disk.lock_file.unlink if after is None else lambda: write_json(disk.lock_file, after)
+    timer = threading.Timer(0.05, change)
+    timer.start()
+    with pytest.raises(MixemError, match=f"in use by process {owner} on far"):
+        check_free(disk, heartbeat=0.2)
+    timer.join()
+
+
+def test_a_process_that_ended_is_dead_before_anyone_noticed(disk: Run) -> None:
+    with lease(disk):
+        entry = entry_of(disk)
+    with subprocess.Popen(["true"]) as process:
+        wait_for(lambda: Path(f"/proc/{process.pid}/stat").read_text().split()[2] == "Z")
+        started = int(Path(f"/proc/{process.pid}/stat").read_text().split()[21])
+        write_json(disk.lock_file, {**entry, "pid": process.pid, "started": started})
+        check_free(disk)
+    check_free(disk)
+
+
+def test_a_process_may_be_called_anything(disk: Run, tmp_path: Path) -> None:
+    with lease(disk):
+        entry = entry_of(disk)
+    program = tmp_path / "a) Z 1"
+    program.symlink_to("/bin/sleep")
+    with subprocess.Popen([program, "60"]) as process:
+        wait_for(lambda: "a) Z 1" in Path(f"/proc/{process.pid}/stat").read_text())
+        started = int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(") ")[2].split()[19])
+        write_json(disk.lock_file, {**entry, "pid": process.pid, "started": started})
+        assert f"in use by process {process.pid} on " in refusal(disk)
+        write_json(disk.lock_file, {**entry, "pid": process.pid, "started": started + 1})
+        check_free(disk)
+        write_json(disk.lock_file, {**entry, "pid": process.pid, "started": None})
+        check_free(disk)
+        process.kill()
+
+
+@pytest.mark.parametrize("heeded", [signal.SIGINT, signal.SIGTERM])
+def test_who_loses_its_lock_gets_a_signal_that_is_heeded(
+    disk: Run, caplog: pytest.LogCaptureFixture, heeded: signal.Signals
+) -> None:
+    """SIGTERM where Ctrl-C is ignored, as in a shell's background job."""
+    received, other = threading.Event(), {**SILENT, "token": "y"}
+
+    def lose() -> bool:
+        write_json(disk.lock_file, other)  # again and again: a heartbeat under way may have the last word
+        return received.is_set()
+
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        signal.signal(heeded, lambda *_: received.set())
+        with lease(disk, heartbeat=0.01):
+            wait_for(lose)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    line = f"{disk.lock_file}: taken over by process 7 on far since 2026-01-01; stopping"
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [("ERROR", line)]
+    assert entry_of(disk) == other
+
+
+def test_a_storage_that_is_away_is_logged_and_tried_again(disk: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """A folder in place of the lock is a storage that cannot be read."""
+
+    def take_away() -> bool:
+        if not disk.lock_file.is_dir():  # a heartbeat under way may have put the lock back
+            disk.lock_file.unlink(missing_ok=True)
+            with contextlib.suppress(FileExistsError):
+                disk.lock_file.mkdir()
+        return bool(caplog.records)
+
+    with lease(disk, heartbeat=0.01):
+        wait_for(take_away)
+        disk.lock_file.rmdir()
+        wait_for(disk.lock_file.is_file)
+    assert not disk.path.exists()
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+    assert f"{disk.lock_file}: no heartbeat ([Errno 21] Is a directory: " in caplog.messages[0]
+
+
+def test_what_ended_a_sweep_says_more_than_a_failed_release(disk: Run, caplog: pytest.LogCaptureFixture) -> None:
+    def end() -> None:
+        disk.lock_file.unlink()
+        disk.lock_file.mkdir()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), lease(disk):
+        end()
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith(f"{disk.lock_file}: not released ([Errno 21] Is a directory: ")
+
+
+def test_a_lock_that_is_anothers_is_not_released(disk: Run) -> None:
+    with lease(disk):
+        write_json(disk.lock_file, SILENT)
+    assert entry_of(disk) == SILENT
+
+
+@pytest.mark.parametrize("entry", [SILENT, {}])
+def test_who_takes_over_a_lock_holds_one_named_by_its_token(disk: Run, entry: dict[str, Any]) -> None:
+    write_json(disk.lock_file, entry)
+    mutex = disk.path / f"lock.json.{entry.get('token', 'damaged')}"
+    write_json(mutex, {**SILENT, "pid": 8, "heartbeat": time.time()})
+    with pytest.raises(MixemError, match="in use by process 8 on far since"), lease(disk, heartbeat=0.01):
+        pass
+    assert entry_of(disk) == entry
+    assert mutex.exists()
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_the_lock_of_a_taker_is_its_own_and_may_be_gone(disk: Run, removed: bool) -> None:
+    write_json(disk.lock_file, SILENT)
+    mutex, entries = disk.path / "lock.json.x", list[dict[str, Any]]()
+
+    def look(line: str) -> None:
+        entries.append(json.loads(mutex.read_text()))
+        if removed:
+            mutex.unlink()
+
+    with lease(disk, look, heartbeat=0.01):
+        assert not mutex.exists()
+        assert [entry["token"] for entry in entries] == [entry_of(disk)["token"]]
+
+
+def test_a_lock_that_changed_hands_meanwhile_is_not_taken_over(disk: Run) -> None:
+    """It does so while the lock of another taker, dead too, is taken over."""
+    write_json(disk.lock_file, SILENT)
+    mutex = disk.path / "lock.json.x"
+    write_json(mutex, SILENT)
+    lines: list[str] = []
+
+    def change(line: str) -> None:
+        lines.append(line)
+        write_json(disk.lock_file, {**SILENT, "pid": 9, "heartbeat": time.time()})
+
+    with pytest.raises(MixemError, match="in use by process 9 on far since"), lease(disk, change, heartbeat=0.01):
+        pass
+    assert len(lines) == 1
+    assert [path.name for path in disk.path.iterdir()] == ["lock.json"]
+
+
+def test_a_lock_that_was_released_meanwhile_is_claimed(disk: Run) -> None:
+    write_json(disk.lock_file, SILENT)
+    write_json(disk.path / "lock.json.x", SILENT)
+    lines: list[str] = []
+
+    def release(line: str) -> None:
+        lines.append(line)
+        disk.lock_file.unlink()
+
+    with lease(disk, release, heartbeat=0.01):
+        assert entry_of(disk)["pid"] == os.getpid()
+    assert len(lines) == 1
+    assert not disk.path.exists()
+
+
+@contextlib.contextmanager
+def limited(limit: int, most: int) -> Iterator[None]:
+    """This process under a limit of its resources."""
+    soft, hard = resource.getrlimit(limit)
+    resource.setrlimit(limit, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(limit, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    ("limit", "why", "kept"),
+    [(resource.RLIMIT_NOFILE, "Too many open files", True), (resource.RLIMIT_FSIZE, "File too large", False)],
+)
+def test_a_lock_that_cannot_be_written_is_named(disk: Run, limit: int, why: str, kept: bool) -> None:
+    disk.path.mkdir()
+    if kept:
+        disk.lock_file.write_text("another's")
+    mine = _entry()
+    with pytest.raises(MixemError) as caught, limited(limit, 0):
+        _claim(disk.lock_file, mine, print, HEARTBEAT)
+    assert str(caught.value) == f"{disk.lock_file}: cannot be written ({why})"
+    assert disk.lock_file.exists() == kept
+
+
+def test_a_lease_makes_the_folders_above(tmp_path: Path) -> None:
+    run = Run(tmp_path / "a" / "b" / "c")
+    with lease(run):
+        assert run.lock_file.exists()
+    assert not run.path.exists()
+    assert run.path.parent.exists()
+
+
+def test_a_free_folder_is_not_waited_for(disk: Run) -> None:
+    lines: list[str] = []
+    wait_until_free(disk, 600, lines.append, heartbeat=600)
+    wait_until_free(disk, 0, lines.append, heartbeat=600)
+    assert lines == []
+
+
+def test_a_dead_launch_is_not_waited_for(disk: Run) -> None:
+    write_json(disk.lock_file, SILENT)
+    lines, begun = list[str](), time.monotonic()
+    wait_until_free(disk, 600, lines.append, heartbeat=0.01)
+    assert lines == []
+    assert time.monotonic() - begun < 2 * HEARTBEAT_SECONDS
+
+
+def test_waiting_is_told_once_and_ends_in_time(disk: Run) -> None:
+    lines: list[str] = []
+    with lease(disk):
+        begun = time.monotonic()
+        wait_until_free(disk, 0.3, lines.append, heartbeat=0.05)
+        assert 0.3 <= time.monotonic() - begun < 60
+        assert lines == [f"waiting: {refusal(disk)}"]

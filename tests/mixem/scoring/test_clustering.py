@@ -12,13 +12,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from threadpoolctl import threadpool_info
 
 from mixem.data.dataset import Dataset
 from mixem.data.image_set import ImageSet
 from mixem.model import MixtureModel, SimCLR, build
+from mixem.runtime import derive_seed
 from mixem.scoring.clustering import (
     Embedding,
     Labels,
+    _fit,
     cluster_baselines,
     cluster_mixture,
     cluster_scores,
@@ -192,6 +195,22 @@ def test_cluster_sizes_below_half_of_the_highest_entropy_give_a_warning() -> Non
     assert warn(uneven[0] - 1, *uneven[1:]) == []
 
 
+def test_more_clusters_than_components_give_no_warning() -> None:
+    assert warn(*[5] * 11) == []
+
+
+def test_each_collapsed_clustering_has_its_line() -> None:
+    clusterings = {
+        "a": np.array([0, 1, 2, 3]),
+        "b": np.array([0, 0, 1, 1]),
+        "c": np.repeat([0, 1, 2, 3], [97, 1, 1, 1]),
+    }
+    assert collapse_warnings(clusterings, 4) == [
+        "b: only 2 of 4 clusters are used",
+        "c: cluster sizes are very uneven (entropy 0.17 of at most 1.39 nats)",
+    ]
+
+
 @pytest.mark.parametrize("used", [1, 9])
 def test_empty_clusters_give_a_warning(used: int) -> None:
     assert warn(*[5] * used) == [f"mixem: only {used} of 10 clusters are used"]
@@ -244,6 +263,37 @@ def test_random_starts_depend_on_the_seed_alone() -> None:
     np.random.seed(1)  # noqa: NPY002
     assert kmeans_random(features, 3, 2, seed=2**40 + 5).tolist() == first.tolist()
     assert len(set(first)) == 3
+
+
+@pytest.mark.parametrize("seed", [0, 5, 2**32 - 1, 2**32 + 5, 2**40 + 5])
+def test_random_starts_are_scikit_learns_by_32_bits_of_the_seed(seed: int) -> None:
+    _, features, _ = blobs(3, components=6, size=200, spread=0.9)
+    expected = KMeans(6, n_init=2, random_state=seed & 0xFFFFFFFF).fit_predict(features)
+    assert kmeans_random(features, 6, 2, seed).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("seed", [7, 2**32 + 7])
+def test_starts_come_from_one_random_state_the_best_first(seed: int) -> None:
+    _, features, _ = blobs(3, components=6, size=200, spread=0.9)
+    random = np.random.RandomState(7)
+    fits = [KMeans(6, n_init=1, random_state=random).fit(features) for _ in range(6)]
+    expected = [fit.labels_.tolist() for fit in sorted(fits, key=lambda fit: fit.inertia_)]
+    assert [labels.tolist() for labels in kmeans_starts(features, 6, 6, seed)] == expected
+
+
+class Threads(KMeans):
+    """K-means that keeps how many threads its libraries may use while it clusters."""
+
+    def fit_predict(self, features: Features, y: None = None, sample_weight: None = None) -> Labels:
+        self.threads = {library["num_threads"] for library in threadpool_info()}
+        return super().fit_predict(features)
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_kmeans_uses_as_many_threads_as_torch() -> None:
+    kmeans = Threads(3, n_init=1)
+    _fit(kmeans, blobs(0)[1])
+    assert kmeans.threads == {3}
 
 
 # Embedding
@@ -342,6 +392,59 @@ def test_the_best_of_the_starts_is_what_scikit_learn_takes(seed: int) -> None:
     starts = kmeans_starts(features, 6, 5, seed)
     assert len({tuple(labels) for labels in starts}) > 1
     assert starts[0].tolist() == kmeans_random(features, 6, 5, seed).tolist()
+
+
+def test_the_random_starts_of_a_mixture_follow_the_configuration(small: Configure) -> None:
+    _, features, p = blobs(1, components=6, size=200, spread=0.9)
+    for seed, restarts in ((0, 1), (0, 4), (3, 1)):
+        config = small("model.components=6", f"seed={seed}", f"evaluation.restarts={restarts}")
+        expected = kmeans_random(features, 6, restarts, derive_seed(seed, "kmeans"))
+        assert cluster_mixture(Embedding(features, p), config)["kmeans"].tolist() == expected.tolist()
+
+
+def noise(*shape: int) -> ImageSet:
+    """Images without structure, whose K-means depends on all it is given."""
+    random = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (60, *shape), dtype=torch.uint8, generator=random)
+    return ImageSet(images, None, ("a", "b", "c", "d", "e"))
+
+
+@pytest.mark.parametrize("names", [("a", "b", "c", "d", "e"), ()])
+def test_baselines_have_a_cluster_for_each_class_or_component(small: Configure, names: tuple[str, ...]) -> None:
+    _, features, _ = blobs(1, components=6, size=60, spread=0.9)
+    config = small("model.components=7", "seed=3", "evaluation.restarts=3")
+    test = ImageSet(noise(1, 8, 8).images, None, names)
+    clusterings, starts = cluster_baselines(Embedding(features, None), test, config)
+    count, seed = len(names) or 7, derive_seed(3, "kmeans")
+    expected = kmeans_starts(features, count, 3, seed)
+    assert [start.tolist() for start in starts] == [start.tolist() for start in expected]
+    assert list(clusterings) == ["simclr_kmeans", "pixel_kmeans"]
+    assert clusterings["simclr_kmeans"].tolist() == expected[0].tolist()
+    pixels = test.images.flatten(1).numpy() / np.float32(255)
+    assert clusterings["pixel_kmeans"].tolist() == kmeans_random(pixels, count, 3, seed).tolist()
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (32, 31), (33, 32), (16, 48)])
+def test_pixels_are_averaged_where_a_side_is_longer_than_32(small: Configure, height: int, width: int) -> None:
+    test, config = noise(3, height, width), small("evaluation.restarts=2")
+    pixels = test.images.float() / 255
+    if max(height, width) > 32:
+        pixels = torch.nn.functional.adaptive_avg_pool2d(pixels, (32, 32))
+    _, features, _ = blobs(1)
+    clusters = cluster_baselines(Embedding(features, None), test, config).clusterings["pixel_kmeans"]
+    expected = kmeans_random(pixels.flatten(1).numpy(), 5, 2, derive_seed(0, "kmeans"))
+    assert clusters.tolist() == expected.tolist()
+
+
+def test_every_start_is_scored() -> None:
+    test = ImageSet(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 0, 1, 1]), ("a", "b"))
+    starts = [np.array([1, 1, 0, 0]), np.array([0, 1, 0, 1]), np.array([0, 0, 0, 1])]
+    scores = [cluster_scores(test.labels.numpy(), start) for start in starts]
+    assert score_starts(starts, test) == {
+        "acc": [1.0, 0.5, 0.75],
+        "nmi": [score.nmi for score in scores],
+        "ari": [score.ari for score in scores],
+    }
 
 
 def test_the_baselines_clusterings(small: Configure, scored: ImageSet) -> None:
