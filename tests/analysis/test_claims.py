@@ -222,6 +222,7 @@ def lead(seed: int, push: float, pull: float) -> float:
     return {0.0: 50.0, 0.1: 49.0 - 0.01 * seed, 0.2: 44.0 + seed % 3 * 4}[pull] + 0.1 * push
 
 
+@pytest.mark.long
 def test_the_closest_value_gives_the_effect_and_the_weakest_test_the_p() -> None:
     off = claims(scored(lead, pulls=(0.0, 0.1, 0.2)), [PUSH, PULL], (), "own")[0]
     assert off.effect == pytest.approx(1.0 + 0.025)

@@ -59,6 +59,7 @@ def count_calls(monkeypatch: pytest.MonkeyPatch, calls: Counter[str], owner: Any
     monkeypatch.setattr(owner, name, counted)
 
 
+@pytest.mark.long
 def test_an_answer_of_27_trials_computes_everything_once(run: RunBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
     run.finish_all()
     run.embed(run.trial(lambda2=0.1, lambda3=0.1, lambda4=0.1))

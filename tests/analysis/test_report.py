@@ -11,6 +11,8 @@ from mixem.settings import load_config
 from tests.analysis.page_reader import Page
 from tests.analysis.run_folder import Axes, RunBuilder, change_record
 
+pytestmark = pytest.mark.long  # whole reports are drawn
+
 DRAWINGS = {"accuracy", "criterion", "marginals", "interactions", "audit"}
 TEMPLATES = Path(__file__).parents[2] / "analysis" / "templates"
 

@@ -39,7 +39,7 @@ def test_nouns_agree_with_their_number() -> None:
             "own",
             "contrastive + λ1 · component entropy + λ2 · instance + λ3 · push + λ4 · pull, each trial with its own",
         ),
-        ("contrastive", "alone"),
+        ("contrastive", "contrastive loss (NT-Xent) only"),
         ("reference", "contrastive + 1 · component entropy + 0.1 · instance + 0.05 · push + 0.1 · pull"),
     ],
 )

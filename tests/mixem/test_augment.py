@@ -97,6 +97,7 @@ def test_the_whole_pipeline_equals_torchvisions(size: tuple[int, int], channels:
     assert_as_torchvision(make_images(channels=channels, size=size), parameters, config)
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
@@ -371,6 +372,7 @@ def test_images_of_one_channel_are_not_turned_gray() -> None:
 # Devices
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("channels", [1, 3])
 def test_compiled_code_gives_the_same_pixels(channels: int) -> None:
     """Traced code computes all images and picks, as a GPU does; the backend "eager" runs the traced operations."""

@@ -130,6 +130,7 @@ def test_a_record_is_one_flat_row() -> None:
     assert "validation_push" not in dataclasses.replace(record, validation=None).row()
 
 
+@pytest.mark.long
 def test_training_lowers_the_contrastive_loss(start: Start) -> None:
     rows = run(
         start(PRETRAIN, "data.limit=512", "pretrain.batch_size=64", "pretrain.epochs=6", "pretrain.learning_rate=0.003")
@@ -151,6 +152,7 @@ def test_one_seed_gives_one_result(start: Start, stage: Stage[Any]) -> None:
     assert run(other) != rows
 
 
+@pytest.mark.long
 @both_stages
 @pytest.mark.parametrize("every_epoch", [True, False])
 def test_an_interrupted_stage_equals_an_uninterrupted_one(

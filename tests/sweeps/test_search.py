@@ -20,6 +20,8 @@ from sweeps.study import REPEATS, study_name
 from tests.sweeps.launch import mixem, results, start_mixem, wait_for, write_sweep
 from tests.sweeps.plans import TERMS, finish, spec_of
 
+pytestmark = pytest.mark.long  # each search opens a database
+
 AXES = {"loss.lambda2": {"low": 0.0, "high": 1.0}, "loss.lambda4": {"low": 0.0, "high": 1.0}, "seed": [0, 1]}
 SEEDLESS = {**AXES, "seed": [0]}
 PROPOSED = [
