@@ -1,6 +1,7 @@
 """The audit of the criteria."""
 
 import math
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,8 @@ def test_a_judgement_holds_the_pick_and_its_worth(criterion: str, sign: int, key
         kendall=kendall,
     )
     assert (judged.n, judged.regret) == (3, 0.75 - SHARES[key].mean)
+    with pytest.raises(FrozenInstanceError):
+        judged.picked = 2  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("status", [status for status in Status if status != Status.FINISHED])
@@ -231,6 +234,7 @@ def test_seeds_agree_by_the_mean_over_the_others(tmp_path: Path) -> None:
     a, b, c = (adjusted_rand_score(drawn[i], drawn[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
     expected = [(a + b) / 2, (a + c) / 2, (b + c) / 2, math.nan, math.nan, math.nan]
     assert list(agreement.index) == list(results["trial"])
+    assert agreement.dtype == np.float64
     assert list(agreement[list(run.configs)]) == pytest.approx(expected, nan_ok=True)
 
 
@@ -248,7 +252,9 @@ def test_a_damaged_embedding_leaves_its_seeds_without_agreement(
 
 
 def test_without_embeddings_seeds_have_no_agreement(small: RunBuilder) -> None:
-    assert seed_agreement(small.run, small.finish_all().findings().results).isna().all()
+    agreement = seed_agreement(small.run, small.finish_all().findings().results)
+    assert agreement.isna().all()
+    assert agreement.dtype == np.float64
 
 
 def test_the_table_has_a_row_for_each_criterion(small: RunBuilder) -> None:

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +146,11 @@ def test_what_decides_is_as_documented() -> None:
 )
 def test_verdicts_need_pairs_and_seeds(claim: Claim, verdict: str) -> None:
     assert claim.verdict == verdict
+
+
+def test_a_claim_stays_as_it_is() -> None:
+    with pytest.raises(FrozenInstanceError):
+        CLEAR.p = 0.0  # type: ignore[misc]
 
 
 def test_an_untested_claim_is_undecided() -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +147,14 @@ def test_a_selection_describes_its_pick() -> None:
         trials=("t0", "t2", "t1"),
         representative="t2",
     )
+
+
+def test_what_is_chosen_stays_as_it_is() -> None:
+    configuration = candidate("a", (1.0,), (0.0, 0.0, 0.0))
+    with pytest.raises(FrozenInstanceError):
+        configuration.values = ()  # type: ignore[misc]
+    with pytest.raises(FrozenInstanceError):
+        select([configuration], "own", REFERENCE).mean = 0.0  # type: ignore[misc]
 
 
 def test_the_point_of_a_configuration_is_three_of_its_weights() -> None:

@@ -1,6 +1,8 @@
 """Spreads, correlations with bootstrap intervals, paired tests, Holm's correction."""
 
 import math
+from dataclasses import FrozenInstanceError
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ from scipy.stats import bootstrap, kendalltau, spearmanr, wilcoxon
 
 from analysis.statistics import (
     NO_SPREAD,
+    Correlation,
+    PairedTest,
     Spread,
     correlations,
     holm,
@@ -159,3 +163,11 @@ def test_holm_leaves_nan_and_counts_it_as_no_test() -> None:
 
 def test_holm_ends_at_one() -> None:
     assert holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("value", [Spread(1, 0.5, 2), Correlation(0.5, 0, 1), PairedTest(0.5, 0, 1, 0.01, 9)])
+def test_a_value_stays_as_it_is(value: Any) -> None:
+    with pytest.raises(FrozenInstanceError):
+        value.low = 0.0
+    with pytest.raises(FrozenInstanceError):
+        value.mean = 0.0

@@ -1,6 +1,7 @@
 """The records of a run folder: what they allow, what they hold where nothing is said, how they fail."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,23 @@ def test_a_share_may_be_nothing_or_all(share: float) -> None:
     assert BaseRecord.model_validate({**BASE, "supervised": {"knn": share}}).supervised == {"knn": share}
 
 
-@given(st.floats(max_value=0, exclude_max=True) | st.floats(min_value=1, exclude_min=True))
+@given(st.floats(-1, 0, exclude_max=True) | st.floats(1, 2, exclude_min=True) | st.just(math.nan))
 def test_less_than_nothing_or_more_than_all_is_no_share(share: float) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(Share).validate_python(share)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_a_record_holds_finite_numbers(number: float) -> None:
+    with pytest.raises(ValidationError):
+        Scores(nmi=number)
+    with pytest.raises(ValidationError):
+        StoppedRecord(trial="a", reason="r", epoch=1, validation={"push": number})
+
+
+def test_a_record_stays_as_it_is() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        FailedRecord(trial="a", reason="r").reason = "another"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("status", ["failed", "FINISHED", ""])
