@@ -1,7 +1,7 @@
 # make demo        a real sweep on this machine: scikit-learn's digits, a few minutes on two CPU cores
 # make test-fast   the tests that need neither Ray nor another process, in under a minute
 # make test        the default test suite, those included; make test-slow: the long journeys
-# make mutants     how many changes of what decides the tests notice; half an hour, by hand
+# make mutants     how many changes of what decides the tests notice; about an hour, by hand
 # make lint        ruff (lint and format), mypy and hadolint
 # Any of them creates .venv and installs into it first. PYTHON=python3.12 chooses the interpreter.
 
@@ -25,7 +25,7 @@ test-slow: install
 
 mutants: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[mutants]'
-	$(BIN)/mutmut run
+	$(BIN)/mutmut run --max-children 1
 	$(BIN)/mutmut results
 
 lint: install
