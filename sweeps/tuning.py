@@ -94,8 +94,10 @@ def _tuner(
     feed: Feed, images: dict[str, Any], chosen: TrialScheduler | None, progress: Progress, scratch: str
 ) -> tune.Tuner:
     spec, run = feed.jobs.plan.spec, feed.jobs.plan.run
+    trainable = tune.with_parameters(StageTrainable, images=images)
+    trainable.__qualname__ = StageTrainable.__qualname__  # what `ps` calls the workers, which Ray would call _Inner
     return tune.Tuner(
-        tune.with_parameters(StageTrainable, images=images),
+        trainable,
         tune_config=tune.TuneConfig(
             search_alg=feed,
             num_samples=-1,
