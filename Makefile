@@ -1,5 +1,5 @@
 # make demo        a real sweep on this machine: scikit-learn's digits, a few minutes on two CPU cores
-# make test-fast   the tests that need neither Ray nor another process, in under a minute
+# make test-fast   the tests that need neither Ray nor another process
 # make test        the default test suite, those included; make test-slow: the long journeys
 # make mutants     how many changes of what decides the tests notice; about an hour, by hand
 # make lint        ruff (lint and format), mypy and hadolint
