@@ -336,8 +336,9 @@ class Run:
         return validate(RunSpec, {"name": self.path.resolve().name, "dataset": "unknown", "trials": trials}, str(self))
 
     def write_spec(self, spec: RunSpec) -> None:
-        """Write spec.yaml."""
+        """Write spec.yaml, the trials last."""
         values = spec.model_dump(mode="json")
+        values["trials"] = values.pop("trials")  # the further keys would stand behind them
         write_text(self.spec_file, yaml.safe_dump(values, sort_keys=False, default_flow_style=None))
 
     def folder(self, stage: StageName, hash: str) -> StageFolder[Any]:

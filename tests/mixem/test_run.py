@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from itertools import combinations
@@ -590,3 +591,10 @@ def test_a_storage_that_is_away_is_no_damage(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("mixem.settings.read_text", fail)
     with pytest.raises(OSError, match="Input/output error"):
         folder.status()
+
+
+def test_a_spec_is_written_with_its_trials_last(tmp_path: Path) -> None:
+    Run(tmp_path).write_spec(FIRST_HOUSE.spec())
+    keys = re.findall(r"^(\w+):", Run(tmp_path).spec_file.read_text(), re.MULTILINE)
+    assert (keys[0], keys[-1]) == ("dataset", "trials")
+    assert Run(tmp_path).spec() == FIRST_HOUSE.spec()
