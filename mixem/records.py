@@ -121,10 +121,20 @@ class BaseRecord(Record):
         return self.base
 
 
-class TrialRecord(Record):
-    """A finished trial: trials/HASH/result.json."""
+class TrialKeyed(Record):
+    """A record that names the folder it belongs to under `trial`."""
 
     trial: Hash
+
+    @property
+    def hash(self) -> str:
+        """The folder it belongs to."""
+        return self.trial
+
+
+class TrialRecord(TrialKeyed):
+    """A finished trial: trials/HASH/result.json."""
+
     base: Hash
     status: Literal["finished"] = "finished"
     epochs: int
@@ -137,41 +147,24 @@ class TrialRecord(Record):
     warnings: tuple[str, ...] = ()
     provenance: Provenance = Provenance()
 
-    @property
-    def hash(self) -> str:
-        """The folder it belongs to."""
-        return self.trial
 
+class FailedRecord(TrialKeyed):
+    """A stage that ended without a result, a base encoder too: failed.json."""
 
-class FailedRecord(Record):
-    """A stage that ended without a result: failed.json."""
-
-    trial: Hash
     reason: str
     """Why, in one line."""
     epoch: int | None = None
     """Epochs that were done. If None, it is not known."""
 
-    @property
-    def hash(self) -> str:
-        """The folder it belongs to."""
-        return self.trial
 
-
-class StoppedRecord(Record):
+class StoppedRecord(TrialKeyed):
     """A trial that a scheduler stopped early: stopped.json."""
 
-    trial: Hash
     reason: str
     epoch: int
     """Epochs that were done."""
     validation: dict[str, float]
     """The validation terms of that epoch."""
-
-    @property
-    def hash(self) -> str:
-        """The folder it belongs to."""
-        return self.trial
 
 
 StageRecord = TypeVar("StageRecord", bound=BaseRecord | TrialRecord)
