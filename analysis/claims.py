@@ -57,14 +57,6 @@ class Claim:
                 return "does not hold"
         return "not enough data"
 
-    @property
-    def line(self) -> str:
-        """The claim in one line of text."""
-        if not self.n:
-            return f"{self.text}: {self.verdict}"
-        numbers = f"{self.measure} {self.effect:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
-        return f"{self.text}: {self.verdict} ({numbers}, p = {self.p:.2g}, n = {self.n}, seeds = {self.seeds})"
-
 
 def scored_trials(results: pd.DataFrame) -> pd.DataFrame:
     """The finished trials that have an accuracy, with a column `accuracy` in percent."""

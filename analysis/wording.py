@@ -243,6 +243,14 @@ def effect(claim: "Claim") -> Markup:
     return nowrap(Markup("{} {}").format(number(claim.effect, 2), bounds)) + " " + soft(claim.measure)
 
 
+def claim_line(claim: "Claim") -> str:
+    """A claim, its verdict and its numbers in one line for a terminal."""
+    if not claim.n:
+        return f"{claim.text}: {claim.verdict}"
+    numbers = f"{claim.measure} {claim.effect:+.2f} [{claim.low:+.2f}, {claim.high:+.2f}]"
+    return f"{claim.text}: {claim.verdict} ({numbers}, p = {claim.p:.2g}, n = {claim.n}, seeds = {claim.seeds})"
+
+
 def p_value(p: float) -> str:
     """A p-value; a dash where there is no test."""
     return "< 0.001" if p < 0.0005 else number(p, 3)

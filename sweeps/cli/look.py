@@ -23,10 +23,11 @@ def report(run: RunFolder, overrides: Overrides = None) -> None:
     """
     from analysis.findings import Findings
     from analysis.report import write_answer
+    from analysis.wording import claim_line
 
     findings = Findings.of(existing(run), overrides or ())
     page = write_answer(findings).report
-    print(*(claim.line for claim in findings.claims), page, sep="\n")
+    print(*map(claim_line, findings.claims), page, sep="\n")
 
 
 def compare(

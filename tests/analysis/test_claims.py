@@ -15,6 +15,7 @@ from analysis import load_results
 from analysis.audit import Audit
 from analysis.claims import LEVEL, MIN_PAIRS, MIN_SEEDS, NEGLIGIBLE, PULL, PUSH, Claim, claims, scored_trials
 from analysis.statistics import NO_SPREAD, correlations, paired_test
+from analysis.wording import claim_line
 from mixem.config import Criterion, LossConfig
 from mixem.run import Status
 from tests.analysis.run_folder import GRID, Axes, RunBuilder
@@ -89,7 +90,7 @@ def test_a_grid_without_the_values_cannot_tell(tmp_path: Path, axes: Axes) -> No
     off, pull, *_ = claims_of(tmp_path, lambda loss: 0.0, axes)
     assert off.verdict == pull.verdict == "not enough data"
     assert off.n == pull.n == 0
-    assert off.line == "pull off is best: not enough data"
+    assert claim_line(off) == "pull off is best: not enough data"
 
 
 def test_equal_accuracies_are_no_effect(tmp_path: Path) -> None:
@@ -108,7 +109,7 @@ def test_p_is_wilcoxons_corrected_by_holm(tmp_path: Path) -> None:
     assert pull.effect == pytest.approx(np.mean(ranges))
     smaller = sum(claim.p < pull.p for claim in rest)
     assert pull.p == pytest.approx((len(judged) - smaller) * p)
-    assert f"p = {pull.p:.2g}" in pull.line
+    assert f"p = {pull.p:.2g}" in claim_line(pull)
 
 
 # Verdicts
@@ -155,14 +156,14 @@ def test_a_claim_stays_as_it_is() -> None:
 
 def test_an_untested_claim_is_undecided() -> None:
     claim = Claim("a", "b", "c")
-    assert (claim.n, claim.seeds, claim.verdict, claim.line) == (0, 0, "not enough data", "a: not enough data")
+    assert (claim.n, claim.seeds, claim.verdict, claim_line(claim)) == (0, 0, "not enough data", "a: not enough data")
     assert all(math.isnan(number) for number in (claim.effect, claim.low, claim.high, claim.p))
 
 
 def test_the_line_of_a_claim_holds_its_numbers() -> None:
     claim = replace(CLEAR, effect=3.14159, low=-0.5, p=0.00123)
-    assert claim.line == "a: holds (c +3.14 [-0.50, +4.00], p = 0.0012, n = 9, seeds = 3)"
-    assert replace(CLEAR, n=1).line.startswith("a: not enough data (c +3.00")
+    assert claim_line(claim) == "a: holds (c +3.14 [-0.50, +4.00], p = 0.0012, n = 9, seeds = 3)"
+    assert claim_line(replace(CLEAR, n=1)).startswith("a: not enough data (c +3.00")
 
 
 # A table in place of a run

@@ -183,7 +183,7 @@ def test_overrides_change_the_configuration_of_a_loaded_model(trial: TrialFolder
     assert load_model(trial.path, ["data.root=/data"]).config.data.root == "/data"
 
 
-def test_a_trial_loads_wherever_its_folder_stands_and_however_it_is_spelled(
+def test_a_trial_loads_wherever_its_folder_stands_however_it_is_spelled(
     trial: TrialFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = load_model(trial.path).model.state_dict()
