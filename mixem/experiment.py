@@ -100,6 +100,7 @@ class Experiment(Generic[StageRecord]):
             seconds=round(sum(row["seconds"] for row in self.history), 3),
             training=last.training,
             validation=last.validation,
+            validation_draws=last.draws,
             provenance=provenance(self.config, self.dataset),
             **results,
         )

@@ -107,6 +107,8 @@ class BaseRecord(Record):
     seconds: float
     training: dict[str, float] = {}
     validation: dict[str, float] = {}
+    validation_draws: dict[str, tuple[float, ...]] = {}
+    """The validation terms of each draw of augmentations, which are the same for all trials; empty in old records."""
     scores: dict[str, Scores]
     restarts: dict[str, tuple[float, ...]] = {}
     """ACC, NMI and ARI of every start of SimCLR + K-means."""
@@ -141,6 +143,8 @@ class TrialRecord(TrialKeyed):
     seconds: float
     training: dict[str, float] = {}
     validation: ValidationTerms
+    validation_draws: dict[str, tuple[float, ...]] = {}
+    """The validation terms of each draw of augmentations, which are the same for all trials; empty in old records."""
     scores: dict[str, Scores]
     label_free: dict[str, float] = {}
     """Criteria that need no labels (`mixem.scoring.label_free`)."""

@@ -2,7 +2,8 @@
 
 RUN/spec.yaml                  the sweep and the hashes of its trials
     lock.json                  the launch that is under way, if one is
-    base/HASH/                 a base encoder (stage 1)
+    base/HASH/                 a base encoder (stage 1), as a trial but for
+              clusters.npz     the baselines' clusters of the test split
     trials/HASH/config.yaml    the configuration, runnable by itself: `mixem train`
                 metrics.csv    one row an epoch, every raw loss term
                 state.safetensors   where to go on from, while it runs; state.previous.safetensors is the one before
@@ -132,6 +133,11 @@ class StageFolder(Generic[StageRecord]):
     def embedding_file(self) -> Path:
         """Features, mixing coefficients and clusters of the test split (stage 2)."""
         return self.path / "embedding.npz"
+
+    @property
+    def clusters_file(self) -> Path:
+        """The baselines' clusters of the test split (stage 1)."""
+        return self.path / "clusters.npz"
 
     @property
     def examples_file(self) -> Path:

@@ -25,7 +25,7 @@ from mixem.scoring.clustering import (
     embed,
     score_starts,
 )
-from mixem.scoring.exhibits import write_embedding, write_examples
+from mixem.scoring.exhibits import write_clusters, write_embedding, write_examples
 from mixem.scoring.label_free import label_free
 from mixem.scoring.probes import probe
 from mixem.settings import base_hash, config_hash
@@ -97,10 +97,11 @@ class Pretrain(Stage[BaseRecord]):
     def finish(
         self, model: nn.Module, validation: Tensor, dataset: Dataset, config: Config, folder: BaseFolder
     ) -> dict[str, Any]:
-        """Score K-means on the features and on pixels, and probes that use labels."""
+        """Score K-means on the features and on pixels, and probes that use labels; write the clusters."""
         test = dataset.pool("test")
         embedding = embed(model, test.images, config)
         clusterings, starts = cluster_baselines(embedding, test, config)
+        write_clusters(folder.clusters_file, clusterings, test.labels)
         return {
             "base": folder.hash,
             "scores": describe_clusterings(clusterings, test),

@@ -4,9 +4,9 @@ import json
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,12 +41,21 @@ class EpochRecord:
     learning_rate: float
     training: dict[str, float]
     validation: dict[str, float] | None
+    draws: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """The validation terms of each draw; empty where none were measured."""
 
     def row(self) -> dict[str, float]:
         """One flat row of metrics.csv: `train_<term>` and, where it was measured, `validation_<term>`."""
         row = {"epoch": self.epoch, "seconds": round(self.seconds, 4), "learning_rate": self.learning_rate}
         row |= {f"train_{term}": value for term, value in self.training.items()}
         return row | {f"validation_{term}": value for term, value in (self.validation or {}).items()}
+
+
+class Validation(NamedTuple):
+    """The raw terms on the validation images: their means, and those of each draw of augmentations."""
+
+    mean: dict[str, float]
+    draws: dict[str, tuple[float, ...]]
 
 
 def learning_rate(stage: StageConfig, epoch: int) -> float:
@@ -107,8 +116,9 @@ class Training:
         validation = None
         if self.finished or self.epochs_done % self.config.validation.every == 0:
             validation = self.validate()
-            self._check(validation, "validation")
-        return EpochRecord(self.epochs_done, time.perf_counter() - started, rate, training, validation)
+            self._check(validation.mean, "validation")
+        seconds = time.perf_counter() - started
+        return EpochRecord(self.epochs_done, seconds, rate, training, *(validation or (None, {})))
 
     def _train_epoch(self) -> dict[str, float]:
         self.model.train()
@@ -137,8 +147,8 @@ class Training:
         )
 
     @torch.no_grad()
-    def validate(self) -> dict[str, float]:
-        """Mean raw terms on the fixed validation images under fixed augmentations, by sample (paper section 7).
+    def validate(self) -> Validation:
+        """The raw terms on the fixed validation images under fixed augmentations, by sample (paper section 7).
 
         The images, their order, their batches and the seeds of the draws are the same for every trial, whatever its
         seed. Batch norm uses its running statistics.
@@ -148,12 +158,21 @@ class Training:
         batches = torch.split(self.validation_images, settings.batch_size)
         if len(batches) > 1 and len(batches[-1]) < 2:
             batches = batches[:-1]  # a single image has no negatives
+        images = sum(map(len, batches))
         sums = torch.zeros(len(LossTerms._fields), device=self.device)
+        sums_of_draws = sums.repeat(settings.draws, 1)
         for draw in range(settings.draws):
             random = generator("validation", draw)
             for batch in batches:
-                sums += torch.stack(self._terms(batch, random)) * len(batch)
-        return self._named(sums / (settings.draws * sum(map(len, batches))))
+                terms = torch.stack(self._terms(batch, random)) * len(batch)
+                sums += terms
+                sums_of_draws[draw] += terms
+        return self._validation(torch.cat(((sums / (settings.draws * images))[None], sums_of_draws / images)))
+
+    def _validation(self, terms: Tensor) -> Validation:
+        """Read the terms (1 + draws, terms), their means first."""
+        mean, *draws = map(self._named, terms.cpu())
+        return Validation(mean, {term: tuple(draw[term] for draw in draws) for term in self.stage.terms})
 
     def _named(self, values: Tensor) -> dict[str, float]:
         named = dict(zip(LossTerms._fields, values.tolist(), strict=True))

@@ -1,5 +1,6 @@
-"""What is kept of the test split with a trial: its embedding, and images to show the components with."""
+"""What is kept of the test split: clusters, a trial's embedding, and images to show its components with."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,14 @@ def write_embedding(path: Path, embedding: Embedding, clusters: Labels, labels: 
         "p": embedding.p.astype(np.float16),
         "clusters": clusters.astype(np.int16),
     }
+    if labels is not None:
+        arrays["labels"] = labels.numpy().astype(np.int16)
+    save_arrays(path, arrays)
+
+
+def write_clusters(path: Path, clusterings: Mapping[str, Labels], labels: Tensor | None) -> None:
+    """Write the clusters (N,) of each clustering, by its name, and the labels (N,), all as int16; atomically."""
+    arrays = {name: clusters.astype(np.int16) for name, clusters in clusterings.items()}
     if labels is not None:
         arrays["labels"] = labels.numpy().astype(np.int16)
     save_arrays(path, arrays)

@@ -40,7 +40,7 @@ both_stages = pytest.mark.parametrize("stage", [PRETRAIN, MIXEM], ids=[*STAGES])
 SAVING = "runtime.save_seconds=0"
 """A state is saved after every epoch."""
 FILES = {
-    "pretrain": ["config.yaml", "metrics.csv", "result.json", "weights.safetensors"],
+    "pretrain": ["clusters.npz", "config.yaml", "metrics.csv", "result.json", "weights.safetensors"],
     "train": ["config.yaml", "embedding.npz", "examples.npz", "metrics.csv", "result.json", "weights.safetensors"],
 }
 NEWEST, PREVIOUS = "state.safetensors", "state.previous.safetensors"
@@ -147,7 +147,7 @@ def test_metrics_leave_out_what_was_not_measured(new: Open) -> None:
 @both_stages
 def test_the_record_has_these_keys(finished: Finished, stage: Stage[Any]) -> None:
     identity, own = (["trial", "base"], ["label_free"]) if stage is MIXEM else (["base"], ["restarts", "supervised"])
-    common = ["status", "epochs", "seconds", "training", "validation", "scores"]
+    common = ["status", "epochs", "seconds", "training", "validation", "validation_draws", "scores"]
     assert list(record_of(finished(stage))) == [*identity, *common, *own, "warnings", "provenance"]
 
 
@@ -202,6 +202,27 @@ def test_the_record_of_stage_1_holds_its_baselines(base: StageFolder[Any], small
     assert list(record["restarts"]) == ["acc", "nmi", "ari"]
     assert [len(values) for values in record["restarts"].values()] == [small().evaluation.restarts] * 3
     assert set(record["supervised"]) == {"linear", "knn"}
+
+
+def test_a_record_holds_its_terms_of_every_draw(trial: StageFolder[Any], small: Configure) -> None:
+    record = record_of(trial)
+    assert record["validation_draws"].keys() == record["validation"].keys()
+    for term, values in record["validation_draws"].items():
+        assert len(values) == small().validation.draws
+        assert sum(values) / len(values) == pytest.approx(record["validation"][term])
+
+
+def test_stage_1_keeps_the_clusters_that_its_scores_are_of(base: StageFolder[Any], synthetic: Dataset) -> None:
+    with np.load(base.clusters_file) as file:
+        arrays = dict(file)
+    assert {key: (value.dtype.name, value.shape) for key, value in arrays.items()} == dict.fromkeys(
+        ("simclr_kmeans", "pixel_kmeans", "labels"), ("int16", (256,))
+    )
+    labels = synthetic.pool("test").labels
+    assert labels is not None
+    assert arrays["labels"].tolist() == labels.tolist()
+    for name in ("simclr_kmeans", "pixel_kmeans"):
+        assert cluster_scores(arrays["labels"], arrays[name]).acc == record_of(base)["scores"][name]["acc"]
 
 
 def test_label_free_criteria_are_those_of_the_validation_images(

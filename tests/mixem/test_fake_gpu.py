@@ -62,10 +62,11 @@ def test_a_step_mixes_no_devices_and_reads_no_value(training: OnFakeGpu) -> None
 
 
 def test_a_validation_reads_its_sums_alone(training: OnFakeGpu, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "_named", lambda values: values)
+    monkeypatch.setattr(training, "_validation", lambda terms: terms)
     with training.mode:
-        values = training.validate()
-    assert (values.device, values.shape) == (torch.device("cuda:0"), (len(LossTerms._fields),))
+        terms = training.validate()
+    draws = training.config.validation.draws
+    assert (terms.device, terms.shape) == (torch.device("cuda:0"), (1 + draws, len(LossTerms._fields)))
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,7 @@ def test_results_hold_no_extras() -> None:
             Provenance(),
         )
     assert (base.validation, base.restarts, base.supervised, trial.label_free) == ({}, {}, {}, {})
+    assert base.validation_draws == trial.validation_draws == {}
 
 
 def test_how_far_a_failure_came_is_unknown() -> None:

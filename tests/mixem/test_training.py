@@ -257,7 +257,7 @@ def test_validation_is_repeatable_and_changes_nothing(start: Start) -> None:
     torch.manual_seed(5)
     assert training.validate() == first
     assert_same(snapshot(training), before)
-    assert first.keys() == set(LossTerms._fields)
+    assert first.mean.keys() == first.draws.keys() == set(LossTerms._fields)
 
 
 def test_validation_does_not_depend_on_the_trial(start: Start) -> None:
@@ -272,7 +272,7 @@ def test_validation_does_not_depend_on_the_trial(start: Start) -> None:
 def test_validation_is_averaged_by_sample(start: Start) -> None:
     """16 images in batches of 6, 6 and 4; the terms of each alone, weighted by its images."""
     training = start(MIXEM, "validation.batch_size=6", "validation.draws=1")
-    whole = training.validate()
+    whole = training.validate().mean
     images = training.validation_images
     assert len(images) == 16
     parts, random = [], torch.Generator().manual_seed(derive_seed("validation", 0))
@@ -285,7 +285,10 @@ def test_validation_is_averaged_by_sample(start: Start) -> None:
 
 def test_validation_averages_its_draws(start: Start) -> None:
     two, one = start(MIXEM, "validation.draws=2"), start(MIXEM, "validation.draws=1")
-    assert two.validate() != one.validate()
+    (two_terms, draws), (first, _) = two.validate(), one.validate()
+    for term, values in draws.items():
+        assert values[0] == first[term] != values[1]
+        assert two_terms[term] == pytest.approx(sum(values) / 2)
 
 
 def test_a_last_single_image_has_no_negatives_and_is_left_out(start: Start) -> None:
