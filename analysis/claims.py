@@ -82,15 +82,20 @@ def claims(scored: pd.DataFrame, varying: Sequence[str], audits: Sequence[Audit]
     return [replace(claim, p=p) for claim, p in zip(tested, corrected, strict=True)]
 
 
-def _blocks(varying: Sequence[str], free: Sequence[str]) -> list[str]:
-    """The columns that are equal within a pair."""
-    return ["seed", *(key for key in varying if key not in free)]
+BLOCK = ["seed", "block"]
+"""The columns that are equal within a pair."""
+
+
+def _blocks(scored: pd.DataFrame, varying: Sequence[str], free: Sequence[str]) -> pd.DataFrame:
+    """With a column `block`: all settings that vary, but the free ones, as text; pandas leaves groups of null out."""
+    keys = ["seed", *(key for key in varying if key not in free)]
+    return scored.assign(block=[repr(row) for row in scored[keys].itertuples(index=False, name=None)])
 
 
 def _off_is_best(scored: pd.DataFrame, varying: Sequence[str]) -> Claim:
     """Without pull it is better than with each of its values: all of the tests have to pass."""
     claim = Claim("pull off is best", "CIFAR100-20", "points gained by λ4 = 0 over the closest other value")
-    wide = scored.pivot_table(index=_blocks(varying, [PULL]), columns=PULL, values="accuracy")
+    wide = _blocks(scored, varying, [PULL]).pivot_table(index=BLOCK, columns=PULL, values="accuracy")
     if 0.0 not in wide or wide.shape[1] < 2:
         return claim
     tests = [_paired(claim, (wide[0.0] - wide[value]).dropna()) for value in wide if value != 0.0]
@@ -104,13 +109,13 @@ def _pull_matters_more(scored: pd.DataFrame, varying: Sequence[str]) -> Claim:
     pushes, pulls = scored[PUSH].nunique(), scored[PULL].nunique()
     if pushes != pulls or pulls < 2:  # the range grows with the number of values
         return claim
-    blocks, differences = _blocks(varying, [PUSH, PULL]), {}
-    for block, group in scored.groupby(blocks):
+    differences = {}
+    for block, group in _blocks(scored, varying, [PUSH, PULL]).groupby(BLOCK):
         grid = group.pivot_table(index=PUSH, columns=PULL, values="accuracy")
         if grid.shape == (pushes, pulls) and grid.notna().all(axis=None):
             push, pull = grid.mean(axis=1), grid.mean(axis=0)
             differences[block] = (pull.max() - pull.min()) - (push.max() - push.min())
-    index = pd.MultiIndex.from_tuples(list(differences), names=blocks) if differences else None
+    index = pd.MultiIndex.from_tuples(list(differences), names=BLOCK) if differences else None
     return _paired(claim, pd.Series(list(differences.values()), index=index, dtype=float))
 
 

@@ -31,8 +31,10 @@ def percent(share: Spread | float, decimals: int = 1) -> str:
 
 
 def plain(value: Any) -> str:
-    """A setting as one would write it; a dash where it is unknown or none."""
-    if value is None or value != value:  # NaN
+    """A setting as one would write it; a dash where it is unknown."""
+    if value is None:
+        return "null"
+    if value != value:  # NaN
         return "–"
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < 1e15 else f"{value:g}"

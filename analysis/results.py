@@ -2,7 +2,8 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any
@@ -63,7 +64,8 @@ def changed_spec(run: Run, overrides: Iterable[str] = ()) -> RunSpec:
 def load_results(place: "Path | str | Run") -> pd.DataFrame:
     """Read a run folder into a table, one row per trial in the order of the plan, with flat dotted columns.
 
-    `status` is a `mixem.run.Status`; `reason` says why a trial failed, was stopped, or counts as damaged. Trials with
+    A setting that is null is None there, and NaN where a trial has not written its configuration. `status` is a
+    `mixem.run.Status`; `reason` says why a trial failed, was stopped, or counts as damaged. Trials with
     the same `configuration` are equal in everything but the seed. Raises ConfigError for no run folder.
     """
     run = Run.at(place)
@@ -80,16 +82,23 @@ def results_of(run: Run, spec: RunSpec) -> pd.DataFrame:
     table = pd.json_normalize(rows)
     extra = sorted(set(map(str, table)) - set(COLUMNS))
     table = table.reindex(columns=[*COLUMNS, *extra])
-    return table.astype(dict.fromkeys(("epochs", "seconds", *MEASURED), float)).copy()  # in one piece again
+    table = table.astype(dict.fromkeys(("epochs", "seconds", *MEASURED), float))
+    return table.assign(**_nullable(table, configs)).copy()  # in one piece again
 
 
 def write_tables(run: Run, results: pd.DataFrame) -> tuple[Path, Path]:
     """Write results.csv and results.parquet into the run folder; returns their paths."""
-    text = results.map(lambda value: "; ".join(map(str, value)) if isinstance(value, tuple) else value)
+    lists = [str(key) for key in results if any(isinstance(value, tuple) for value in results[key])]
+    text = results.assign(**{key: results[key].map(_as_text) for key in lists})
     csv, parquet = run.table_files
     write_bytes(csv, text.to_csv(index=False).encode())
     write_bytes(parquet, results.to_parquet(None, engine="pyarrow", index=False))
     return csv, parquet
+
+
+def _as_text(value: object) -> object:
+    """A cell of several values as one text."""
+    return "; ".join(map(str, value)) if isinstance(value, tuple) else value
 
 
 def trained_on(results: pd.DataFrame) -> str:
@@ -139,6 +148,19 @@ def _row(state: StageState[TrialRecord], config: Config | None, baselines: dict[
         row = merge(row, state.record.model_dump(exclude={"trial", "status", "provenance"}))
         row["provenance"] = _provenance(state.record.provenance)
     return row | baselines.get(row.get("base", ""), {})
+
+
+def _nullable(table: pd.DataFrame, configs: Mapping[str, Config]) -> dict[str, "pd.Series[Any]"]:
+    """The columns of settings that are null in some configuration, as they are written: pandas makes NaN of null."""
+    written = table["trial"].isin(list(configs))
+    keys = [key for key in CONFIG_COLUMNS if table.loc[written, key].isna().any()]
+    return {key: _column_of(key, table, configs) for key in keys}
+
+
+def _column_of(key: str, table: pd.DataFrame, configs: Mapping[str, Config]) -> "pd.Series[Any]":
+    setting = attrgetter(key)
+    values = [setting(configs[hash]) if hash in configs else math.nan for hash in table["trial"]]
+    return pd.Series(values, index=table.index, dtype=object)
 
 
 def _provenance(provenance: Provenance) -> dict[str, Any]:

@@ -221,8 +221,8 @@ class SweepSpec(SearchSettings):
                 raise ConfigError(f"axes: {key} is not allowed; it says where a trial runs, not what it computes")
             fixed: Any = self.config
             for part in key.split("."):
-                fixed = fixed.get(part) if isinstance(fixed, Mapping) else None
-            if fixed is not None:
+                fixed = fixed.get(part, _NOT_SET) if isinstance(fixed, Mapping) else _NOT_SET
+            if fixed is not _NOT_SET:
                 raise ConfigError(f"config.{key}: {fixed!r} is not allowed; {key} is an axis, set its values there")
 
     def point(self, config: Config, keys: Iterable[str] | None = None) -> str:
@@ -230,7 +230,13 @@ class SweepSpec(SearchSettings):
         return ", ".join(f"{key} = {_shown(value_at(config, key))}" for key in keys or self.axes)
 
 
+_NOT_SET = object()
+"""Where the configuration of a spec has no value: null is one."""
+
+
 def _shown(value: Any) -> str:
+    if value is None:
+        return "null"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -25,7 +25,7 @@ from analysis.figures.value import (
     value_of,
 )
 from analysis.findings import Findings
-from analysis.formats import name_of
+from analysis.formats import name_of, plain
 from analysis.selection import LAMBDAS, Configuration
 from analysis.statistics import Spread
 from mixem.records import AxisRange
@@ -102,13 +102,13 @@ def scatter_data(findings: Findings, value: Value) -> ScatterData:
 
 
 def _place(value: Any, names: tuple[str, ...] | None) -> float:
-    return float(value) if names is None else float(names.index(str(value)))
+    return float(value) if names is None else float(names.index(plain(value)))
 
 
 def _categories(column: "pd.Series[Any]") -> tuple[str, ...] | None:
     if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
         return None
-    return tuple(dict.fromkeys(map(str, column)))
+    return tuple(dict.fromkeys(map(plain, column)))
 
 
 def draw_scatter(data: ScatterData) -> Figure:

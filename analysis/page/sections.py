@@ -283,8 +283,8 @@ def _column(results: pd.DataFrame, key: str) -> "pd.Series[Any]":
 
 
 def _distinct(column: Iterable[Any]) -> list[str]:
-    """A column's distinct values as text, numbers in order, text in order of appearance."""
+    """A column's distinct values as text, null and numbers in order, text in order of appearance."""
     distinct = list(dict.fromkeys(column))
-    if all(isinstance(value, int | float) for value in distinct):
-        distinct.sort()
+    if all(isinstance(value, int | float | None) for value in distinct):
+        distinct.sort(key=lambda value: (value is not None, value or 0))
     return [plain(value) for value in distinct]

@@ -22,7 +22,7 @@ def test_a_number_has_a_true_minus_sign_and_a_dash_for_nan() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.1, "0.1"), (2.0, "2"), (1e-5, "1e-05"), (1e24, "1e+24"), ("max", "max"), (None, "–"), (math.nan, "–")],
+    [(0.1, "0.1"), (2.0, "2"), (1e-5, "1e-05"), (1e24, "1e+24"), ("max", "max"), (None, "null"), (math.nan, "–")],
 )
 def test_a_setting_is_shown_as_one_would_write_it(value: object, text: str) -> None:
     assert plain(value) == text

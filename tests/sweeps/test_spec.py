@@ -90,6 +90,10 @@ def test_set_changes_the_configuration_and_the_spec(tmp_path: Path) -> None:
         ({"axes": {"data.root": ["a", "b"]}}, ("data.root", "where a trial runs")),
         ({"axes": {"train.threads": [1, 2]}}, ("train.threads", "where a trial runs")),
         ({"config": {"seed": 3}}, ("config.seed", "3", "is an axis")),
+        (
+            {"axes": {"model.width": [None, 8]}, "config": {"model": {"width": None}}},
+            ("config.model.width", "None", "is an axis"),
+        ),
         ({"config": {"runtime": {"device": "cuda"}}}, ("resources.gpu", "0", "cuda")),
         ({"resources": {"cpu": True}}, ("resources.cpu", "True", "number")),
         ({"preset": "mnist"}, ("preset", "'mnist'", "digits")),
