@@ -8,6 +8,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := runs/digits
+SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 
 .PHONY: demo test-fast test test-slow mutants lint format install clean
 
@@ -15,10 +16,10 @@ demo: install
 	$(BIN)/mixem sweep sweeps/digits.yaml --run $(RUN)
 
 test-fast: install
-	$(BIN)/python -m pytest -m "not slow and not ray and not long"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not ray and not long"
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow

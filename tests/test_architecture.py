@@ -125,6 +125,7 @@ def test_configurations_are_read_without_torch() -> None:
     assert loaded(code, {"torch", "numpy", "sklearn", "pandas", "ray", "json"}) == ["json"]
 
 
+@pytest.mark.ray
 def test_reports_are_written_without_torch() -> None:
     code = "import " + ", ".join(map(module_name, modules("analysis")))
     assert loaded(code, {"torch", "ray", "optuna", "pandas"}) == ["pandas"]

@@ -98,6 +98,7 @@ def test_equal_accuracies_are_no_effect(tmp_path: Path) -> None:
     assert (off.effect, off.p, off.verdict) == (0, 1, "does not hold")
 
 
+@pytest.mark.long
 def test_p_is_wilcoxons_corrected_by_holm(tmp_path: Path) -> None:
     _, pull, *rest = judged = claims_of(tmp_path, lambda loss: 0.2 * loss.lambda4, noise=0.03)
     table = load_results(tmp_path / "run").assign(acc=lambda t: 100 * t["scores.mixem.acc"])

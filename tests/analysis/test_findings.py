@@ -20,6 +20,7 @@ from mixem.run import Run, Status
 from tests.analysis.run_folder import RunBuilder, change_record
 
 
+@pytest.mark.ray
 @pytest.mark.parametrize(
     ("modules", "absent"),
     [

@@ -271,6 +271,7 @@ def score_columns(table: pd.DataFrame) -> list[str]:
     return [str(column) for column in table if str(column).startswith(("scores.", "baseline."))]
 
 
+@pytest.mark.long
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1), acc=st.lists(st.floats(0, 1) | st.just(math.nan), min_size=16, max_size=16))
 def test_labels_are_not_used(finished: pd.DataFrame, seed: int, acc: list[float]) -> None:
@@ -288,6 +289,7 @@ def test_labels_can_be_absent_altogether(finished: pd.DataFrame) -> None:
         assert pick(without, criterion) == pick(finished, criterion)
 
 
+@pytest.mark.long
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1))
 def test_the_order_of_rows_does_not_matter(finished: pd.DataFrame, seed: int) -> None:

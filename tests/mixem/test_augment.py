@@ -228,6 +228,7 @@ def test_a_view_does_not_depend_on_the_other_images(start: int, stop: int, seed:
     assert torch.equal(augment.apply(images[part], parameters[part]), whole[part])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("channels", [1, 3])
 def test_cutting_a_large_batch_in_pieces_changes_no_bit(channels: int) -> None:
     """The whole is cut by `MAX_PIECE_VALUES` into two pieces and a rest, and here into batches that are not cut."""
@@ -260,6 +261,7 @@ def test_boxes_lie_inside_the_image(case: str) -> None:
     assert (left + width).max() <= size[1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", BOX_CASES)
 def test_boxes_are_distributed_as_torchvisions(case: str) -> None:
     size, scale, ratio = BOX_CASES[case]

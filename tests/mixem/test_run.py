@@ -419,6 +419,7 @@ records = st.one_of(
 )
 
 
+@pytest.mark.long
 @given(records)
 def test_a_record_that_is_written_is_read_equal(tmp_path_factory: pytest.TempPathFactory, record: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "record.json"

@@ -198,6 +198,7 @@ config_values = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.long
 @given(config_values)
 @settings(max_examples=50)
 def test_any_valid_configuration_survives_yaml(tmp_path_factory: pytest.TempPathFactory, values: Any) -> None:
@@ -490,6 +491,7 @@ def test_hashes_depend_on_what_determines_the_result(key: str) -> None:
     assert (base_hash(other) != base_hash(config)) == (key not in PLACE | STAGE_2)
 
 
+@pytest.mark.long
 @given(st.data())
 @settings(max_examples=20)
 def test_hashes_do_not_depend_on_the_order_of_keys(data: st.DataObject) -> None:

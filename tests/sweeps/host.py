@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tests.sweeps.launch import COMMAND, ROOT, run_to_end, start, wait_for
 
@@ -75,11 +76,16 @@ def lacking(programs: Sequence[str]) -> str | None:
 
 
 @contextmanager
-def private_host(folder: Path, ssh: str) -> Iterator[Host]:
+def private_host(ssh: str) -> Iterator[Host]:
     """A machine that ends with the block; `ssh`: "shim", or "sshd" for a real server on its loopback.
 
-    Its Ray answers those alone who know the token in its home.
+    Its files lie in a folder of its own whose path is short enough for sockets. Its Ray answers those alone who know the token in its home.
     """
+    with TemporaryDirectory(prefix="host", dir="/tmp", ignore_cleanup_errors=True) as name:
+        yield from _machine(Path(name), ssh)
+
+
+def _machine(folder: Path, ssh: str) -> Iterator[Host]:
     for name in ("home", "bin", "ray", "home/.ray"):
         (folder / name).mkdir()
     (folder / "home" / ".ray" / "auth_token").write_text(TOKEN)

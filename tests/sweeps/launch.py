@@ -123,3 +123,8 @@ def said(process: "subprocess.Popen[str]") -> str:
 def results(run: Path) -> dict[str, Path]:
     """The finished trials' records."""
     return {path.parent.name: path for path in run.glob("trials/*/result.json")}
+
+
+def written(run: Path) -> dict[str, int]:
+    """When each finished trial's record was written."""
+    return {hash: path.stat().st_mtime_ns for hash, path in results(run).items()}

@@ -56,12 +56,11 @@ ENVIRONMENT = {
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+def host() -> Iterator[Host]:
     """A machine with the head of such a cluster, as `ray up` leaves it."""
     if reason := lacking(["ip"]):
         pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("host")
-    with pytest.MonkeyPatch.context() as environment, private_host(folder, "shim") as host:
+    with pytest.MonkeyPatch.context() as environment, private_host("shim") as host:
         for key, value in ENVIRONMENT.items():
             environment.setenv(key, value)
         file = host.home / "ray_bootstrap_config.yaml"

@@ -35,15 +35,14 @@ Machine = Callable[[str], Host]
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
+def machine() -> Iterator[Machine]:
     """A function that gives a machine of its own, reached through a real ssh server or a stand-in for it."""
     with ExitStack() as stack:
 
         def start(ssh: str) -> Host:
             if reason := lacking((*PROGRAMS, "sshd") if ssh == "sshd" else PROGRAMS):
                 pytest.skip(reason)
-            (tmp_path / "host").mkdir()
-            return stack.enter_context(private_host(tmp_path / "host", ssh))
+            return stack.enter_context(private_host(ssh))
 
         yield start
 
@@ -133,8 +132,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     if reason := lacking(PROGRAMS):
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("running")
-    (folder / "host").mkdir()
-    with private_host(folder / "host", "shim") as host:
+    with private_host("shim") as host:
         file = write_cluster(folder / "tiny.yaml", host, {"loss.lambda2": [0.1]})
         up = host.ray("up", "-y", "--no-restart", file)
         assert up.returncode == 0, up.stdout

@@ -38,14 +38,11 @@ SECONDS = {"RAY_health_check_period_ms": "500", "RAY_health_check_failure_thresh
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+def host() -> Iterator[Host]:
     """A machine with Ray's head, which has no CPUs to offer."""
     if reason := lacking(["ip"]):
         pytest.skip(reason)
-    with (
-        pytest.MonkeyPatch.context() as environment,
-        private_host(tmp_path_factory.mktemp("host"), "shim") as host,
-    ):
+    with pytest.MonkeyPatch.context() as environment, private_host("shim") as host:
         for key, value in {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0", **SECONDS}.items():
             environment.setenv(key, value)
         head = host.ray("start", "--head", "--port=6379", "--num-cpus=0", "--include-dashboard=false")

@@ -149,6 +149,7 @@ def test_the_papers_datasets_sweep_27_points_that_hold_table_1(name: str) -> Non
     assert (0, 0, 0) in points
 
 
+@pytest.mark.long
 @given(
     st.lists(st.floats(0, 10), min_size=1, max_size=4, unique=True),
     st.lists(st.integers(0, 99), min_size=1, unique=True),

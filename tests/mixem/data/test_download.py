@@ -205,6 +205,7 @@ def test_a_damaged_archive_is_named(fashion_mnist: Path, tmp_path: Path) -> None
     assert error_of("fashion_mnist", tmp_path / "data").startswith(f"{path}: damaged (")
 
 
+@pytest.mark.long
 def test_debians_fashion_mnist_is_the_published_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not all(folder.is_dir() for folder in SOURCES["fashion_mnist"].system):
         pytest.skip("needs Debian's package dataset-fashion-mnist")

@@ -191,6 +191,7 @@ def test_a_changed_byte_in_an_archive_is_noticed(tmp_path: Path) -> None:
     assert error_of("fashion_mnist", tmp_path).startswith(f"{path}: damaged (CRC check failed")
 
 
+@pytest.mark.long
 def test_debians_fashion_mnist_has_the_published_images(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     if not all(folder.is_dir() for folder in SOURCES["fashion_mnist"].system):
         pytest.skip("needs Debian's package dataset-fashion-mnist")

@@ -87,6 +87,7 @@ def naive_mutual_information(labels: Labels, predicted: Labels) -> float:
     return mutual / ((entropy(labels) + entropy(predicted)) / 2)
 
 
+@pytest.mark.long
 @given(labellings())
 def test_scores_equal_brute_force(pair: Pair) -> None:
     labels, predicted = pair
