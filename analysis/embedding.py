@@ -1,7 +1,7 @@
-"""What a trial keeps of the test split: embedding.npz, and examples.npz for the images."""
+"""What is kept of the test split: a trial's embedding.npz and examples.npz, the baselines' clusters.npz."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from mixem.errors import CheckpointError
 from mixem.files import read_bytes
-from mixem.run import TrialFolder
+from mixem.records import TrialRecord
+from mixem.run import BaseFolder, TrialFolder
 
 Numbers = NDArray[np.int64]
 Images = NDArray[np.uint8]
@@ -72,6 +73,27 @@ def load_clusters(folder: TrialFolder) -> Numbers | None:
         return _arrays(folder.embedding_file, ("clusters",))["clusters"].astype(np.int64)
     except CheckpointError:
         return None
+
+
+def load_labelled(folder: TrialFolder | BaseFolder) -> tuple[Mapping[str, Numbers], Numbers]:
+    """The clusters (N,) of the test images, by the column of their scores, and the labels (N,).
+
+    Raises CheckpointError where they are absent or damaged.
+    """
+    if folder.model is TrialRecord:
+        path, columns = folder.embedding_file, {"clusters": "scores.mixem"}
+    else:
+        path, columns = folder.clusters_file, {name: f"baseline.{name}" for name in ("simclr_kmeans", "pixel_kmeans")}
+    if not path.exists():
+        raise CheckpointError(
+            f"{folder.path}: keeps no clusters of the test images, made by an earlier version or copied"
+        )
+    arrays = _arrays(path, (*columns, LABELS))
+    shapes = {(array.shape, array.ndim, array.dtype.kind) for array in arrays.values()}
+    if len(shapes) > 1 or next(iter(shapes))[1:] != (1, "i") or not arrays[LABELS].size:
+        raise CheckpointError(f"{path}: damaged arrays")
+    numbers = {key: array.astype(np.int64) for key, array in arrays.items()}
+    return {column: numbers[key] for key, column in columns.items()}, numbers[LABELS]
 
 
 def _arrays(path: Path, keys: Sequence[str], optional: Sequence[str] = ()) -> dict[str, NDArray[np.generic]]:

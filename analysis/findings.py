@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from analysis.audit import Audit, audit, criteria, losses, seed_agreement
+from analysis.certainty import Intervals, Ties, intervals, ties
 from analysis.claims import Claim, claims, scored_trials
 from analysis.results import CONTEXT_METHODS, METHODS, METRICS, changed_spec, results_of, trained_on
 from analysis.selection import (
@@ -19,6 +20,7 @@ from analysis.selection import (
     Selection,
     accuracies,
     configurations,
+    criterion_by_draw,
     select,
     varying_settings,
 )
@@ -156,6 +158,20 @@ class Findings:
         """Accuracy over SimCLR + K-means on the same base encoder, paired by seed. If None, it is unknown."""
         gain = spread(self.picked[ACCURACY] - self.picked["baseline.simclr_kmeans.acc"])
         return gain if math.isfinite(gain.mean) else None
+
+    @cached_property
+    def intervals(self) -> Intervals:
+        """How sure the pick's accuracy and gain are, over the test images."""
+        return intervals(self.run, self.picked)
+
+    @cached_property
+    def ties(self) -> Ties | None:
+        """The configurations that the criterion cannot tell apart from its pick. If None, nothing is picked."""
+        if self.selection is None:
+            return None
+        seeds = dict(zip(self.results["trial"], self.results["seed"], strict=True))
+        by_draw = criterion_by_draw(self.results, self.spec.criterion, self.spec.reference)
+        return ties(self.configurations, self.selection.configuration, seeds, by_draw)
 
     @cached_property
     def starts(self) -> Starts | None:

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any, get_args
 
+import numpy as np
 import pandas as pd
 
 from analysis.results import CONFIG_COLUMNS, TERMS
-from analysis.statistics import Spread, spread
+from analysis.statistics import Floats, Spread, spread
 from mixem.config import Criterion, LossWeights, weighted_sum
 from mixem.errors import ConfigError, MixemError
 from mixem.run import Status
@@ -90,11 +91,35 @@ def criterion_values(results: pd.DataFrame, criterion: Criterion, reference: Los
     if criterion not in CRITERIA:
         raise ConfigError(f"criterion: {criterion!r} is not allowed; one of {', '.join(CRITERIA)}")
     terms = {term: results[f"validation.{term}"].astype(float) for term in TERMS}
+    own = {key.removeprefix("loss."): results[key].astype(float) for key in LAMBDAS}
+    total: pd.Series[float] = _weighted(terms, SimpleNamespace(**own), criterion, reference)
+    return total
+
+
+def _weighted(terms: Mapping[str, Any], own: SimpleNamespace, criterion: Criterion, reference: LossWeights) -> Any:
+    """The criterion of raw terms, columns or arrays of the same shape; `own` holds the trials' lambdas."""
     if criterion == "contrastive":
         return terms["contrastive"]
-    own = {key.removeprefix("loss."): results[key].astype(float) for key in LAMBDAS}
-    total: pd.Series[float] = weighted_sum(terms, SimpleNamespace(**own) if criterion == "own" else reference)
-    return total
+    return weighted_sum(terms, own if criterion == "own" else reference)
+
+
+def criterion_by_draw(results: pd.DataFrame, criterion: Criterion, reference: LossWeights) -> dict[str, Floats]:
+    """The criterion under each draw of augmentations (draws,), by the trials' hashes.
+
+    Without the trials whose records do not hold their validation terms by draw.
+    """
+    keys = [f"validation_draws.{term}" for term in TERMS]
+    if not set(keys) <= set(results):
+        return {}
+    by_draw = {}
+    for trial, lambdas, *values in zip(
+        results["trial"], results[list(LAMBDAS)].to_dict("records"), *(results[key] for key in keys), strict=True
+    ):
+        if all(isinstance(value, tuple) for value in values) and len(set(map(len, values))) == 1:
+            own = SimpleNamespace(**{str(key).removeprefix("loss."): value for key, value in lambdas.items()})
+            terms = {term: np.array(value, dtype=np.float64) for term, value in zip(TERMS, values, strict=True)}
+            by_draw[str(trial)] = _weighted(terms, own, criterion, reference)
+    return by_draw
 
 
 def configurations(

@@ -40,6 +40,47 @@ def spread(values: Iterable[float]) -> Spread:
 
 
 @dataclass(frozen=True)
+class Interval:
+    """A 95 % interval."""
+
+    low: float
+    high: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether all of it lies on one side of zero."""
+        return self.low > 0 or self.high < 0
+
+    def times(self, factor: float) -> "Interval":
+        """The same in another unit, such as percent; `factor` > 0."""
+        return Interval(factor * self.low, factor * self.high)
+
+
+def mean_interval(values: NDArray[np.integer] | Floats) -> Interval:
+    """95 % percentile bootstrap interval of the mean of `values` (n,).
+
+    To draw n of them with replacement is to draw how often each distinct value comes: fast where these are few.
+    """
+    distinct, counts = np.unique(values, return_counts=True)
+    times = np.random.default_rng(0).multinomial(len(values), counts / len(values), RESAMPLES)
+    return Interval(*_percentiles(times @ distinct / len(values)))
+
+
+def error_of_difference(table: Floats) -> float:
+    """Standard error of the difference of two row means of `table` (rows, blocks), pooled over all rows.
+
+    sqrt(2 s2 / blocks), s2 the residual variance of the two-way table, in which every block adds to all rows alike.
+    NaN for fewer than two rows or blocks.
+    """
+    rows, blocks = table.shape
+    if rows < 2 or blocks < 2:
+        return math.nan
+    residuals = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
+    variance = (residuals**2).sum() / ((rows - 1) * (blocks - 1))
+    return math.sqrt(2 * variance / blocks)
+
+
+@dataclass(frozen=True)
 class Correlation:
     """A rank correlation with its 95 % bootstrap interval; NaN where it is undefined."""
 

@@ -6,15 +6,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import bootstrap, kendalltau, spearmanr, wilcoxon
+from scipy.stats import bootstrap, kendalltau, sem, spearmanr, wilcoxon
 
 from analysis.statistics import (
     NO_SPREAD,
     Correlation,
+    Interval,
     PairedTest,
     Spread,
     correlations,
+    error_of_difference,
     holm,
+    mean_interval,
     paired_test,
     spread,
     weighted_kendall,
@@ -171,3 +174,46 @@ def test_a_value_stays_as_it_is(value: Any) -> None:
         value.low = 0.0
     with pytest.raises(FrozenInstanceError):
         value.mean = 0.0
+
+
+# Intervals of means, errors of differences
+
+
+def test_the_interval_of_a_mean_is_that_of_scipys_bootstrap() -> None:
+    values = np.random.default_rng(1).choice([-1, 0, 1], 400, p=[0.1, 0.6, 0.3])
+    other = bootstrap((values,), np.mean, n_resamples=5000, method="percentile", rng=np.random.default_rng(2))
+    interval = mean_interval(values)
+    assert (interval.low, interval.high) == pytest.approx(tuple(other.confidence_interval), abs=0.005)
+    half = 1.96 * values.std() / 20
+    assert (interval.low, interval.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.006)
+
+
+def test_values_that_are_all_equal_have_no_width() -> None:
+    assert mean_interval(np.array([2, 2, 2])) == Interval(2, 2)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "excluded"), [(-2, -1, True), (-1, 1, False), (0, 1, False), (-1, 0, False), (0.1, 1, True)]
+)
+def test_an_interval_that_excludes_zero_lies_on_one_side(low: float, high: float, excluded: bool) -> None:
+    assert Interval(low, high).excludes_zero == excluded
+    assert Interval(low, high).times(100) == Interval(100 * low, 100 * high)
+
+
+def test_the_error_of_two_rows_is_that_of_their_differences() -> None:
+    table = np.random.default_rng(0).normal(size=(2, 7))
+    assert error_of_difference(table) == pytest.approx(sem(table[0] - table[1]))
+
+
+def test_the_error_is_pooled_from_the_residuals_of_both_effects() -> None:
+    """Against the residual variance of least squares over indicators of rows and blocks."""
+    table = np.random.default_rng(0).normal(size=(5, 4)) + 10 * np.arange(4)
+    rows, blocks = (places.ravel() for places in np.indices(table.shape))
+    design = np.column_stack([np.eye(5)[rows], np.eye(4)[blocks][:, 1:]])
+    _, (squares,), rank, _ = np.linalg.lstsq(design, table.ravel(), rcond=None)
+    assert error_of_difference(table) == pytest.approx(math.sqrt(2 * squares / (20 - rank) / 4))
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (4, 1), (1, 1)])
+def test_one_row_or_one_block_has_no_error(shape: tuple[int, int]) -> None:
+    assert math.isnan(error_of_difference(np.zeros(shape)))

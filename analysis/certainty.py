@@ -1,0 +1,150 @@
+"""How sure a run's answer is: intervals of the pick's accuracy, and the configurations that tie with it.
+
+The intervals are over the test images, drawn with replacement, the matching of clusters and classes held fixed; what
+differs from seed to seed stands beside them as a deviation.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from sklearn.metrics.cluster import contingency_matrix
+
+from analysis.embedding import Numbers, load_labelled
+from analysis.selection import Configuration
+from analysis.statistics import Floats, Interval, error_of_difference, mean_interval
+from mixem.errors import CheckpointError, MixemError
+from mixem.run import BaseFolder, Run, Status, TrialFolder
+
+MIXEM, BASELINE = "scores.mixem", "baseline.simclr_kmeans"
+TOLERANCE = 1e-6
+"""How far the accuracy of kept clusters may be from the recorded one."""
+
+Hits = NDArray[np.bool_]
+"""(N,): whether each test image lies in the cluster that is matched to its class."""
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Of the pick's accuracies over its seeds, as shares."""
+
+    accuracy: Mapping[str, Interval] = field(default_factory=dict)
+    """By the column of the scores, as far as clusters were kept."""
+    gain: Interval | None = None
+    """Of the accuracy over SimCLR + K-means, on the same images."""
+    why_none: str = ""
+    """Why the gain has no interval; empty where it has one."""
+
+
+def hits(labels: Numbers, clusters: Numbers) -> Hits:
+    """Match clusters (N,) to classes (N,) by Hungarian assignment, and say which images are right."""
+    (_, class_of), (numbers, cluster_of) = (np.unique(values, return_inverse=True) for values in (labels, clusters))
+    classes, matched = linear_sum_assignment(contingency_matrix(labels, clusters), maximize=True)
+    matches = np.full(len(numbers), -1)
+    matches[matched] = classes
+    right: Hits = matches[cluster_of] == class_of
+    return right
+
+
+def intervals(run: Run, picked: pd.DataFrame) -> Intervals:
+    """Of the pick, whose trials are the rows of `picked`; read from what the trials and base encoders keep."""
+    try:
+        mixem = _hits_of([(run.trial(str(row["trial"])), row) for _, row in picked.iterrows()])
+    except CheckpointError as error:
+        return Intervals(why_none=_inside(run, error))
+    try:
+        baselines = _hits_of([(run.base(str(row["base"])), row) for _, row in picked.iterrows()])
+        if baselines[BASELINE].shape != mixem[MIXEM].shape:
+            raise MixemError("trial and base encoder were scored on other images")
+    except MixemError as error:
+        return Intervals(_accuracies(mixem), why_none=_inside(run, error))
+    gain = mixem[MIXEM].sum(axis=0) - baselines[BASELINE].sum(axis=0)
+    return Intervals(_accuracies(mixem | baselines), mean_interval(gain).times(1 / len(picked)))
+
+
+def _hits_of(folders: Sequence[tuple[TrialFolder | BaseFolder, "pd.Series"]]) -> dict[str, NDArray[np.int64]]:
+    """The hits (seeds, N) of each clustering, by its column. Raises CheckpointError."""
+    by_column: dict[str, list[Hits]] = {}
+    for folder, row in folders:
+        clusterings, labels = load_labelled(folder)
+        for column, clusters in clusterings.items():
+            right = hits(labels, clusters)
+            if not abs(right.mean() - row[f"{column}.acc"]) <= TOLERANCE:
+                raise CheckpointError(f"{folder.path}: the clusters it keeps are not those of its scores")
+            by_column.setdefault(column, []).append(right)
+    if len({len(right) for rights in by_column.values() for right in rights}) > 1:
+        raise CheckpointError("the seeds were scored on other images")
+    return {column: np.array(rights, dtype=np.int64) for column, rights in by_column.items()}
+
+
+def _accuracies(by_column: Mapping[str, NDArray[np.int64]]) -> dict[str, Interval]:
+    return {column: mean_interval(rights.sum(axis=0)).times(1 / len(rights)) for column, rights in by_column.items()}
+
+
+def _inside(run: Run, error: MixemError) -> str:
+    return str(error).replace(f"{run}/", "")
+
+
+@dataclass(frozen=True)
+class Ties:
+    """The configurations that the criterion cannot tell from the one it picks."""
+
+    tied: tuple[str, ...]
+    """Their keys, the pick's among them."""
+    compared: int
+    """Configurations that could have been picked."""
+    error: float
+    """Standard error of the difference of two configurations' means; NaN where it is not known."""
+    blocks: int
+    """Seeds or draws that the differences are means over."""
+    unit: Literal["seed", "draw"] = "seed"
+    why_none: str = ""
+    """Why ties are not known; empty where they are."""
+
+
+def ties(
+    candidates: Iterable[Configuration], picked: str, seeds: Mapping[str, int], by_draw: Mapping[str, Floats]
+) -> Ties:
+    """Find the configurations whose mean paired difference from the pick is within its standard error.
+
+    Args:
+        candidates: the configurations with the criterion in use.
+        picked: the key of the one with the lowest mean.
+        seeds: of every trial, by its hash.
+        by_draw: that of `analysis.selection.criterion_by_draw`.
+
+    The blocks of the two-way table are the seeds, each with the mean over its draws: the draws of a seed share its
+    weights, and are no repetitions of it. With one seed they are all there is.
+    """
+    finished = [c for c in candidates if c.status == Status.FINISHED and math.isfinite(c.criterion.mean)]
+    try:
+        table, unit = _table(finished, seeds, by_draw)
+    except MixemError as error:
+        return Ties((picked,), len(finished), math.nan, 0, why_none=str(error))
+    keys = [c.key for c in finished]
+    differences = (table - table[keys.index(picked)]).mean(axis=1)
+    margin = error_of_difference(table)
+    tied = [key for key, difference in zip(keys, differences, strict=True) if key == picked or difference <= margin]
+    return Ties(tuple(tied), len(keys), margin, table.shape[1], unit)
+
+
+def _table(
+    configurations: Sequence[Configuration], seeds: Mapping[str, int], by_draw: Mapping[str, Floats]
+) -> tuple[Floats, Literal["seed", "draw"]]:
+    """The criterion (configurations, blocks), and what the blocks are. Raises MixemError where there are too few."""
+    if len({tuple(seeds[trial] for trial in c.trials) for c in configurations}) > 1:
+        raise MixemError("the configurations have not the same seeds")
+    if len(configurations[0].trials) > 1:
+        return np.array([c.values for c in configurations]), "seed"
+    draws = [by_draw.get(c.trials[0]) for c in configurations]
+    kept = [values for values in draws if values is not None]
+    if len(kept) < len(draws):
+        raise MixemError("there is one seed, and records of earlier versions hold no validation terms by draw")
+    if len({len(values) for values in kept}) > 1 or len(kept[0]) < 2:
+        raise MixemError("there is one seed, and no two draws of augmentations that all trials share")
+    return np.array(kept), "draw"
