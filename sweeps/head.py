@@ -1,4 +1,4 @@
-"""What Ray itself would do with a cluster's file: whether it takes it, what it would end, what it may start."""
+"""What Ray itself would do: whether it takes a cluster's file, what it would end or start, what its workers import."""
 
 import json
 import shutil
@@ -13,6 +13,8 @@ import yaml
 from mixem.errors import ConfigError, MixemError
 from mixem.settings import read_yaml
 
+PACKAGES = Path(__file__).resolve().parent.parent
+"""The folder that holds our packages."""
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml").expanduser()
 """Where `ray up` puts the cluster's file on its head."""
 
@@ -99,6 +101,20 @@ def max_autoscaled_nodes(file: Path = BOOTSTRAP) -> int | None:
         return None
     limit: int | None = json.loads(file.read_text(encoding="utf-8")).get("max_workers")
     return limit
+
+
+def job_config() -> Any:
+    """What `ray.init` is given so that workers import our packages, whatever lies where the command was given.
+
+    Ray would put the current folder and the script's first on its workers' path, unless a job brings its folder along.
+    """
+    from ray.job_config import JobConfig
+
+    class OwnPath(JobConfig):
+        def _runtime_env_has_working_dir(self) -> bool:
+            return True
+
+    return OwnPath(_py_driver_sys_path=[str(PACKAGES)])
 
 
 def check_tools() -> None:

@@ -6,12 +6,16 @@ of `mixem sweep`.
 
 import fcntl
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    sys.path.pop(0)  # as `python -P`: beside the script, which Ray copies to the head's home folder, lies what may
 
 from mixem.errors import ConfigError
 from mixem.run import Run

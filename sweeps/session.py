@@ -11,7 +11,7 @@ from typing import Any
 import ray
 
 from mixem.errors import MixemError
-from sweeps.head import autoscaled_nodes, max_autoscaled_nodes
+from sweeps.head import autoscaled_nodes, job_config, max_autoscaled_nodes
 from sweeps.spec import Resources
 
 Node = Mapping[str, float]
@@ -31,6 +31,7 @@ def connected(address: str | None, log: Path) -> Iterator[None]:
     starting, running = logging.getLogger("ray._private"), logging.getLogger("ray")
     starting.addHandler(handler)
     options: dict[str, Any] = {"address": address} if address else {"address": "local", "include_dashboard": False}
+    options["job_config"] = job_config()
     try:
         ray.init(**options, log_to_driver=False, configure_logging=False)  # takes the handlers off the logger "ray"
     except Exception as error:  # a start that takes too long is a bare one

@@ -260,6 +260,24 @@ def _with_threads(config: Config, threads: int) -> Config:
     return config.model_copy(update={"train": config.train.model_copy(update={"threads": max(1, threads)})})
 
 
+def shipped_sweeps() -> dict[str, Path]:
+    """The sweeps that come with the package, by name."""
+    return {file.stem: file for file in sorted(Path(__file__).parent.glob("*.yaml"))}
+
+
+def sweep_file(text: str) -> Path:
+    """The file of a sweep: what lies at a path or, where there is no such file, what is shipped under a name.
+
+    Raises ConfigError where there is neither.
+    """
+    path, shipped = run_path(text), shipped_sweeps()
+    if text in shipped and not path.is_file():
+        return shipped[text]
+    if not path.exists():
+        raise ConfigError(f"{path}: cannot be read (no such file); shipped sweeps are {', '.join(shipped)}")
+    return path
+
+
 def load_spec(path: Path, overrides: Iterable[str] = ()) -> SweepSpec:
     """Read `metadata.sweep` of a cluster file and apply `key=value` overrides; raises ConfigError.
 

@@ -54,7 +54,7 @@ class Built:
     def __init__(self, folder: Path, url: str) -> None:
         for room in ROOMS:
             shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("LICENSE", "README.md", "pyproject.toml", "setup.cfg", "setup.py"):
+        for name in ("LICENSE", "README.md", "mixem_sweeps.py", "pyproject.toml", "setup.cfg", "setup.py"):
             shutil.copy(ROOT / name, folder)
         if url:
             settings = read("setup.cfg").replace("[metadata]\n", f"[metadata]\nurl = {url}\n")
@@ -91,7 +91,7 @@ def test_building_a_wheel_imports_neither_torch_nor_the_package(homeless: Built)
 
 def test_a_wheel_holds_every_file_of_the_packages(homeless: Built) -> None:
     files = {path.relative_to(ROOT) for room in ROOMS for path in (ROOT / room).rglob("*") if path.is_file()}
-    expected = {str(path) for path in files if "__pycache__" not in path.parts}
+    expected = {"mixem_sweeps.py", *(str(path) for path in files if "__pycache__" not in path.parts)}
     assert {"mixem/py.typed", "mixem/presets/stl10.yaml", "sweeps/digits.yaml"} <= expected
     assert {name for name in homeless.files if ".dist-info/" not in name} == expected
 

@@ -1,6 +1,7 @@
 """The command line: `mixem ...`. Each command imports what it needs, so that `--help` is instant."""
 
 import logging
+import os
 import sys
 from typing import Annotated
 
@@ -18,7 +19,7 @@ app = typer.Typer(
     help="Hyperparameter sweeps for MIX'EM: unsupervised image classification with a mixture of embeddings.",
 )
 for command in (
-    *(sweep.sweep, sweep.submit, sweep.fetch),
+    *(sweep.init, sweep.sweep, sweep.submit, sweep.fetch),
     *(look.status, look.report, look.compare, look.export),
     *(pictures.pretrain, pictures.train, pictures.evaluate, pictures.data),
 ):
@@ -27,6 +28,7 @@ for command in (
 
 def main(app: typer.Typer = app) -> None:
     """Run a command line; our own errors become one line on stderr and their exit code."""
+    os.environ.setdefault("PYTHONSAFEPATH", "1")  # processes that we start import nothing from the current folder
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     try:
         app()

@@ -8,11 +8,21 @@ import typer
 from mixem.errors import ConfigError
 from mixem.files import run_path
 
+
+def _sweep_file(text: str) -> Path:
+    from sweeps.spec import sweep_file
+
+    return sweep_file(text)
+
+
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, such as loss.lambda2=0.1; repeatable."),
 ]
-SweepFile = Annotated[Path, typer.Argument(metavar="FILE", help="A sweep, such as sweeps/digits.yaml.")]
+SweepFile = Annotated[
+    Path,
+    typer.Argument(parser=_sweep_file, metavar="FILE", help="A sweep's file, or the name of a shipped one: digits."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan, and stop.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")]
 ConfigFile = Annotated[

@@ -1,10 +1,12 @@
 """Run a sweep: here, or on a cluster."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mixem.errors import ConfigError
 from mixem.files import run_path
 from sweeps.cli.options import DryRun, Overrides, RetryFailed, SweepFile
 
@@ -53,3 +55,23 @@ def fetch(
     from sweeps.cluster import Cluster
 
     print(Cluster.of(file, overrides or ()).fetch(out))
+
+
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A shipped sweep, such as digits.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="The new file; without it, NAME.yaml.")
+    ] = None,
+) -> None:
+    """Copy a shipped sweep, to begin one of your own with. No file is overwritten."""
+    from sweeps.spec import shipped_sweeps
+
+    shipped, out = shipped_sweeps(), out or Path(f"{name}.yaml")
+    if name not in shipped:
+        raise ConfigError(f"NAME: {name!r} is not allowed; one of {', '.join(shipped)}")
+    try:
+        with out.open("xb") as file:
+            file.write(shipped[name].read_bytes())
+    except FileExistsError:
+        raise ConfigError(f"{out}: is there already; --out names another file") from None
+    print(f"{out}: a copy of the sweep {name}; `mixem sweep {shlex.quote(str(out))} --dry-run` shows its plan")

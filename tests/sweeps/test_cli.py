@@ -2,12 +2,14 @@
 
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from mixem.settings import load_config
+from sweeps.cli import app
 from tests.analysis.run_folder import RunBuilder
 from tests.sweeps.launch import ROOT, mixem, run_to_end, start, write_sweep
 
@@ -15,13 +17,34 @@ pytestmark = pytest.mark.ray
 
 
 @pytest.mark.parametrize(
-    "command",
-    ["sweep", "submit", "fetch", "status", "report", "compare", "export", "pretrain", "train", "evaluate", "data"],
+    "command", [command.callback.__name__ for command in app.registered_commands if command.callback]
 )
 def test_every_command_explains_itself(command: str) -> None:
     shown = mixem(command, "--help")
     assert shown.returncode == 0
     assert "Usage" in shown.stdout
+
+
+@pytest.mark.parametrize("module", ["mixem", "sweeps", "sweeps.cli"])
+def test_a_packages_module_is_the_command(module: str) -> None:
+    shown = run_to_end(start(sys.executable, "-m", module, "sweep", "digits", "--dry-run", stderr=subprocess.PIPE))
+    assert shown.returncode == 0, shown.stderr
+    assert "12 trials: 0 finished" in shown.stdout
+    refused = run_to_end(start(sys.executable, "-m", module, "status", "no/such/run", stderr=subprocess.PIPE))
+    assert (refused.returncode, refused.stderr) == (2, "error: no/such/run: no such folder\n")
+
+
+def test_the_module_analysis_writes_a_report(tmp_path: Path) -> None:
+    run = RunBuilder(tmp_path / "run", axes={"loss.lambda2": [0.0, 0.1]})
+    for trial in run.configs:
+        run.finish(trial)
+    written = run_to_end(start(sys.executable, "-m", "analysis", run.path, stderr=subprocess.PIPE))
+    assert (written.returncode, written.stdout) == (0, f"{run.path}/report/index.html\n"), written.stderr
+    assert (run.path / "report" / "index.html").exists()
+    assert load_config(run.path / "best.yaml").loss.lambda2 in (0.0, 0.1)
+    refused = run_to_end(start(sys.executable, "-m", "analysis", tmp_path, stderr=subprocess.PIPE))
+    assert refused.returncode == 2
+    assert refused.stderr == f"error: {tmp_path}: not a run folder; it has neither spec.yaml nor trials/\n"
 
 
 def test_help_and_plans_load_neither_torch_nor_ray() -> None:
@@ -127,6 +150,7 @@ def test_a_report_brings_the_best_configuration_up_to_date(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("command", "flags"),
     [
+        ("init", {"--out"}),
         ("sweep", {"--set", "--run", "--dry-run", "--retry-failed", "--address"}),
         ("submit", {"--set", "--retry-failed"}),
         ("fetch", {"--set", "--out"}),

@@ -1,0 +1,25 @@
+"""`python -m analysis RUN` writes the tables, the report and the best configuration of a run folder again."""
+
+import argparse
+import sys
+
+from analysis.findings import Findings
+from analysis.report import write_answer
+from mixem.errors import MixemError
+
+
+def main() -> None:
+    """Print the page's path; our own errors become one line on stderr and their exit code."""
+    parser = argparse.ArgumentParser(prog="python -m analysis", description="Write a run's report again.")
+    parser.add_argument("run", metavar="RUN", help="A run folder, such as runs/digits.")
+    try:
+        print(write_answer(Findings.of(parser.parse_args().run)).report)
+    except MixemError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        sys.exit(f"error: {error.filename}: {error.strerror}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,6 @@
+"""`python -m sweeps` is `mixem`."""
+
+from sweeps.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,6 @@
+"""`python -m sweeps.cli` is `mixem`."""
+
+from sweeps.cli import main
+
+if __name__ == "__main__":
+    main()
