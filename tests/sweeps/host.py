@@ -79,7 +79,8 @@ def lacking(programs: Sequence[str]) -> str | None:
 def private_host(ssh: str) -> Iterator[Host]:
     """A machine that ends with the block; `ssh`: "shim", or "sshd" for a real server on its loopback.
 
-    Its files lie in a folder of its own whose path is short enough for sockets. Its Ray answers those alone who know the token in its home.
+    Its files lie in a folder of its own whose path is short enough for sockets. Its Ray answers those alone who know
+    the token in its home.
     """
     with TemporaryDirectory(prefix="host", dir="/tmp", ignore_cleanup_errors=True) as name:
         yield from _machine(Path(name), ssh)
