@@ -12,6 +12,7 @@ def main() -> None:
     """Print the page's path; our own errors become one line on stderr and their exit code."""
     parser = argparse.ArgumentParser(prog="python -m analysis", description="Write a run's report again.")
     parser.add_argument("run", metavar="RUN", help="A run folder, such as runs/digits.")
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a folder's name may be any bytes
     try:
         print(write_answer(Findings.of(parser.parse_args().run)).report)
     except MixemError as error:

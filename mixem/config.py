@@ -4,6 +4,7 @@ Defaults are the paper's common values; what differs by dataset stands in preset
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -17,6 +18,10 @@ def _reject_bool(value: Any) -> Any:
 
 def _positive_zero(value: float) -> float:
     return value + 0.0  # -0.0 equals 0.0 but would be hashed as another value
+
+
+def _absolute(root: str) -> str:
+    return root if root.startswith("~") else str(Path(root).absolute())
 
 
 Number = Annotated[float, BeforeValidator(_reject_bool)]
@@ -45,8 +50,9 @@ class DataConfig(Section):
 
     name: DatasetName
     """The dataset."""
-    root: str | None = None
-    """Folder that holds the dataset's files. If None, the default data folder. Not part of the hash."""
+    root: Annotated[str, AfterValidator(_absolute)] | None = None
+    """Folder that holds the dataset's files, kept as an absolute path. If None, the default data folder. Not part of
+    the hash."""
     channels: Annotated[Literal[1, 3], BeforeValidator(_reject_bool)] = 3
     """1 for gray images, 3 for RGB."""
     image_size: Annotated[int, Field(ge=8, le=512), BeforeValidator(_reject_bool)] = 32

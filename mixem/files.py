@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from mixem.errors import ConfigError
+from mixem.errors import ConfigError, MixemError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -25,11 +25,28 @@ MAX_REQUESTS = 32
 """Requests to an object storage at a time."""
 
 
+def local_path(text: Path | str) -> Path:
+    """A path whose `~` is the home folder; raises ConfigError where there is no such home folder."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise ConfigError(f"{text}: there is no such home folder; write the path in full") from None
+
+
+def check_home() -> None:
+    """Raise MixemError where the user has no home folder, which Ray and others write to."""
+    try:
+        Path.home()
+    except RuntimeError:
+        reason = f"not set, and the system names no home folder of user {os.getuid()}"
+        raise MixemError(f"HOME: {reason}; set it to a folder that can be written to") from None
+
+
 def run_path(text: Path | str) -> Path:
     """The folder or file that a path or a URL such as s3://bucket/run names; raises ConfigError for other URLs."""
     protocol, separator, rest = str(text).partition("://")
     if not separator:
-        return Path(text).expanduser()
+        return local_path(text)
     if protocol not in REMOTE or not rest.strip("/") or ".." in rest.split("/"):
         schemes = ", ".join(f"{name}://BUCKET/…" for name in REMOTE)
         raise ConfigError(f"{text}: not a place for a run folder; allowed: a path, {schemes}")

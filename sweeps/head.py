@@ -1,6 +1,7 @@
 """What Ray itself would do: whether it takes a cluster's file, what it would end or start, what its workers import."""
 
 import json
+import os
 import shutil
 import subprocess
 from importlib import resources
@@ -15,7 +16,7 @@ from mixem.settings import read_yaml
 
 PACKAGES = Path(__file__).resolve().parent.parent
 """The folder that holds our packages."""
-BOOTSTRAP = Path("~/ray_bootstrap_config.yaml").expanduser()
+BOOTSTRAP = Path(os.path.expanduser("~/ray_bootstrap_config.yaml"))  # noqa: PTH111 - raises nothing without a home folder
 """Where `ray up` puts the cluster's file on its head."""
 
 

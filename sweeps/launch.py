@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from mixem.errors import MixemError
-from mixem.files import each
+from mixem.files import check_home, each
 from mixem.run import Snapshot, Status
 from sweeps.lock import lease
 from sweeps.plan import FAILURES, Plan
@@ -31,6 +31,7 @@ def run_sweep(plan: Plan, address: str | None, dry_run: bool, retry_failed: bool
     if dry_run:
         print("\n".join(plan.describe(plan.snapshot())))
         return
+    check_home()
     if address is None:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # our own Ray listens on loopback only
     from sweeps.summary import print_summary

@@ -10,7 +10,7 @@ from typing import Self
 from mixem.config import Config
 from mixem.records import RunSpec
 from mixem.run import Run, Snapshot, Status
-from mixem.settings import base_hash
+from mixem.settings import base_hash, set_key
 from sweeps.spec import SweepSpec
 
 FAILURES = (Status.FAILED, Status.DAMAGED)
@@ -94,8 +94,10 @@ class Plan:
 
     def as_record(self) -> RunSpec:
         """The resolved spec and its trials' hashes, in order."""
-        dataset = next(iter(self.trials.values())).data.name
-        values = {"dataset": dataset, **self.spec.model_dump(mode="json"), "trials": list(self.trials)}
+        data = next(iter(self.trials.values())).data
+        values = {"dataset": data.name, **self.spec.model_dump(mode="json"), "trials": list(self.trials)}
+        if self.spec.config.get("data", {}).get("root") is not None:
+            values = set_key(values, "config.data.root", data.root)  # absolute
         return RunSpec.model_validate(values)
 
     def write(self) -> None:

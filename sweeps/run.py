@@ -18,6 +18,7 @@ if __name__ == "__main__" and not sys.flags.safe_path:
     sys.path.pop(0)  # as `python -P`: beside the script, which Ray copies to the head's home folder, lies what may
 
 from mixem.errors import ConfigError
+from mixem.files import check_home, local_path
 from mixem.run import Run
 from sweeps.cli import main
 from sweeps.cli.options import DryRun, Overrides, RetryFailed
@@ -37,7 +38,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def run(
     spec: Annotated[
         Path | None,
-        typer.Option("--spec", metavar="FILE", help="A sweep; without it, the one that `ray up` left here."),
+        typer.Option(
+            "--spec", parser=local_path, metavar="FILE", help="A sweep; without it, the one that `ray up` left here."
+        ),
     ] = None,
     overrides: Overrides = None,
     expect: Annotated[
@@ -51,6 +54,7 @@ def run(
 
     A dry run fails where another launch is under way.
     """
+    check_home()
     sweep = load_spec(spec, overrides or ()) if spec else _spec_of_the_cluster(overrides or [])
     if expect not in (None, spec_hash(sweep)):
         raise ConfigError(

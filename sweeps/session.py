@@ -36,7 +36,8 @@ def connected(address: str | None, log: Path) -> Iterator[None]:
         ray.init(**options, log_to_driver=False, configure_logging=False)  # takes the handlers off the logger "ray"
     except Exception as error:  # a start that takes too long is a bare one
         reason = " ".join(str(error).split())
-        raise MixemError(f"no connection to Ray at {address or 'this machine'} ({reason})") from None
+        advice = "; set RAY_TMPDIR to a folder with a short path, such as /tmp" if "AF_UNIX path" in reason else ""
+        raise MixemError(f"no connection to Ray at {address or 'this machine'} ({reason}){advice}") from None
     finally:
         starting.removeHandler(handler)
     running.addHandler(handler)

@@ -9,6 +9,7 @@ from analysis import wording
 from analysis.findings import Findings
 from analysis.report import write_answer
 from analysis.results import trained_on
+from sweeps.output import spelled
 
 SCORES = {"acc": "ACC", "nmi": "NMI", "ari": "ARI"}
 UNLABELLED = {"clusters_used": "clusters used", "size_entropy": "entropy of sizes"}
@@ -28,7 +29,7 @@ def print_summary(run: Path, console: Console) -> None:
         say(f"{findings.why_none}\nreport: {answer.report}")
         return
     say(wording.picked(selection.criterion, selection.settings), style="bold")
-    console.print(_scores(findings))
+    _print_scores(_scores(findings, console.encoding), console)
     for trial, warnings in findings.picked["warnings"].items():
         for problem in warnings or ():
             say(wording.summary_warning(str(trial), problem))
@@ -36,14 +37,28 @@ def print_summary(run: Path, console: Console) -> None:
         say(f"{name}: {path}")
 
 
-def _scores(findings: Findings) -> Table:
-    """The scores of the pick and of the baselines."""
+def _print_scores(table: Table, console: Console) -> None:
+    """Print a table or, where it does not fit without losing words, its rows as lines."""
+    if console.measure(table, options=console.options.update(max_width=1000)).minimum <= console.width:
+        console.print(table)
+        return
+    title, *headings = (str(column.header) for column in table.columns)
+    console.print(title, soft_wrap=True)
+    for name, *scores in zip(*(column.cells for column in table.columns), strict=True):
+        values = ", ".join(f"{heading} {score}" for heading, score in zip(headings, scores, strict=True))
+        console.print(f"{name}: {values}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _scores(findings: Findings, encoding: str) -> Table:
+    """The scores of the pick and of the baselines, as the output's encoding takes them."""
     table = Table()
     table.add_column(f"test split; trained on {trained_on(findings.picked)}")
     columns = SCORES if findings.picked["scores.mixem.acc"].notna().any() else UNLABELLED
     for heading in columns.values():
         table.add_column(heading, justify="right", no_wrap=True)
     for method in findings.scores:
-        scores = (wording.summary_score(method.scores[metric]) for metric in columns)
+        scores = (spelled(wording.summary_score(method.scores[metric]), encoding) for metric in columns)
         table.add_row(f"{method.group}: {method.name}", *scores)
+    for column in table.columns[1:]:
+        column.min_width = max((len(str(cell)) for cell in column.cells), default=0)
     return table

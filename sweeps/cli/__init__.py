@@ -11,6 +11,7 @@ from mixem import __version__
 from mixem.errors import MixemError
 from mixem.files import is_storage_error
 from sweeps.cli import look, pictures, sweep
+from sweeps.output import spell_out
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,6 +30,8 @@ for command in (
 def main(app: typer.Typer = app) -> None:
     """Run a command line; our own errors become one line on stderr and their exit code."""
     os.environ.setdefault("PYTHONSAFEPATH", "1")  # processes that we start import nothing from the current folder
+    spell_out(sys.stdout)
+    spell_out(sys.stderr)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     try:
         app()

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mixem.errors import ConfigError
-from mixem.files import run_path
+from mixem.files import local_path, run_path
 from sweeps.cli.options import DryRun, Overrides, RetryFailed, SweepFile
 
 RUN_HELP = "The run folder, a path or a URL such as s3://bucket/run; runs/NAME unless the file says otherwise."
@@ -48,7 +48,8 @@ def fetch(
     file: SweepFile,
     overrides: Overrides = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where to; without it, fetched/NAME.")
+        Path | None,
+        typer.Option("--out", "-o", parser=local_path, metavar="DIR", help="Where to; without it, fetched/NAME."),
     ] = None,
 ) -> None:
     """Fetch the report, the tables and the best configuration of a submitted sweep."""
@@ -60,7 +61,8 @@ def fetch(
 def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A shipped sweep, such as digits.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="The new file; without it, NAME.yaml.")
+        Path | None,
+        typer.Option("--out", "-o", parser=local_path, metavar="FILE", help="The new file; without it, NAME.yaml."),
     ] = None,
 ) -> None:
     """Copy a shipped sweep, to begin one of your own with. No file is overwritten."""

@@ -23,6 +23,11 @@ def test_a_home_folder_is_expanded() -> None:
     assert run_path("~/runs") == Path.home() / "runs"
 
 
+def test_an_unknown_home_folder_is_bad_input() -> None:
+    with pytest.raises(ConfigError, match=r"^~nobody-here/x: there is no such home folder"):
+        run_path("~nobody-here/x")
+
+
 @pytest.mark.parametrize("url", ["ftp://host/run", "s3://", "s3:///", "s3://bucket/../other", "https://host/run"])
 def test_other_urls_are_refused_in_one_line(url: str) -> None:
     with pytest.raises(ConfigError, match=r"not a place for a run folder; allowed: a path, s3://BUCKET") as caught:

@@ -11,7 +11,7 @@ import pytest
 from mixem.settings import load_config
 from sweeps.cli import app
 from tests.analysis.run_folder import RunBuilder
-from tests.sweeps.launch import ROOT, mixem, run_to_end, start, write_sweep
+from tests.sweeps.launch import COMMAND, ROOT, mixem, run_to_end, start, write_sweep
 
 pytestmark = pytest.mark.ray
 
@@ -165,3 +165,28 @@ def test_options_keep_their_flags(command: str, flags: set[str]) -> None:
     """Older releases of typer take an option's flag from its metavar, unless it is named."""
     shown = mixem(command, "--help").stdout
     assert flags <= set(re.findall(r"--[a-z-]+", shown))
+
+
+def test_without_a_home_folder_a_sweep_is_refused_in_one_line(tmp_path: Path) -> None:
+    """As in a container whose user has no entry in its passwd."""
+    nobody = ("unshare", "--user", "--map-user=54321", "--map-group=54321", "env", "--unset=HOME")
+    if subprocess.run([*nobody, "true"], capture_output=True).returncode:
+        pytest.skip("namespaces need more rights: unshare is refused")
+    file = write_sweep(tmp_path / "s.yaml", tmp_path / "run", {"seed": [0]})
+    ended = run_to_end(start(*nobody, *COMMAND, "sweep", file, stderr=subprocess.PIPE))
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == (
+        "error: HOME: not set, and the system names no home folder of user 54321; "
+        "set it to a folder that can be written to\n"
+    )
+
+
+def test_a_temporary_folder_too_long_for_sockets_names_the_remedy(tmp_path: Path) -> None:
+    temporary = tmp_path / ("x" * 80)
+    temporary.mkdir()
+    file = write_sweep(tmp_path / "s.yaml", tmp_path / "run", {"seed": [0]})
+    environment = {"TMPDIR": str(temporary)}
+    ended = run_to_end(start(*COMMAND, "sweep", file, env=environment, stderr=subprocess.PIPE))
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].endswith("; set RAY_TMPDIR to a folder with a short path, such as /tmp")
+    assert "Traceback" not in ended.stderr

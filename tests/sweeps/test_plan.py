@@ -140,3 +140,18 @@ def test_the_written_spec_is_what_version_0_1_wrote(
     values = yaml.safe_load(plan.run.spec_file.read_text())
     assert values == COMMON | written
     assert next(iter(values)) == "dataset"
+
+
+def test_a_relative_data_folder_is_recorded_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is started elsewhere, such as `mixem evaluate`, finds it."""
+    monkeypatch.chdir(tmp_path)
+    plan = plan_of(tmp_path / "run", axes={"seed": [0]}, config={"data": {"root": "own/pictures"}})
+    (config,) = plan.trials.values()
+    assert config.data.root == str(tmp_path / "own" / "pictures")
+    assert plan.as_record().model_dump()["config"]["data"] == {"root": config.data.root}
+    assert plan_of(tmp_path / "run", axes={"seed": [0]}).trials.keys() == plan.trials.keys(), "no part of the hash"
+
+
+def test_a_data_folder_below_home_is_recorded_as_such(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path / "run", axes={"seed": [0]}, config={"data": {"root": "~/pictures"}})
+    assert plan.as_record().model_dump()["config"]["data"] == {"root": "~/pictures"}
