@@ -9,7 +9,7 @@ from functools import reduce
 from importlib import resources
 from operator import getitem
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -169,22 +169,40 @@ def set_key(values: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
 
 
 def override(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
-    """Apply `key.path=value` strings, the values read as YAML; raises ConfigError for one without `=`."""
+    """Apply `key.path=value` strings as `parse_assignment` reads them; raises ConfigError for one without `=`."""
     changed = dict(values)
     for assignment in assignments:
         changed = set_key(changed, *parse_assignment(assignment))
     return changed
 
 
-def parse_assignment(assignment: str) -> tuple[str, Any]:
-    """The key and the value of a `key.path=value` string, the value read as YAML; raises ConfigError."""
+def parse_assignment(assignment: str, models: Iterable[type[BaseModel]] = (Config,)) -> tuple[str, Any]:
+    """The key and the value of a `key.path=value` string; raises ConfigError.
+
+    The value is read as YAML, but as it stands where the key is one of `models` and takes text: a folder may be called
+    2026-01-01 or `a #1`. Quotes around it and `null` mean there what they do in YAML.
+    """
     key, equals, text = assignment.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"--set {assignment!r}: KEY=VALUE is needed, such as loss.lambda2=0.1")
+    key, plain = key.strip(), text.strip()
+    if any(str in kinds_of(model, key) for model in models) and plain not in ("", "null") and plain[0] not in "'\"":
+        return key, plain
     try:
-        return key.strip(), yaml.load(text, Loader=_Loader)
+        return key, yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError):
         raise ConfigError(f"--set {key}: {text!r} is not a YAML value") from None
+
+
+def kinds_of(model: type[BaseModel], key: str) -> set[Any]:
+    """The types that the value of a dotted key of `model` may have; empty where there is no such key."""
+    annotation: Any = model
+    for part in key.split("."):
+        fields = getattr(annotation, "model_fields", {})
+        if part not in fields:
+            return set()
+        annotation = fields[part].annotation
+    return {getattr(kind, "__origin__", kind) for kind in (annotation, *get_args(annotation))}
 
 
 def config_hash(config: Config) -> str:

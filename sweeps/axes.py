@@ -5,14 +5,14 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 from pydantic import model_validator
 
 from mixem.config import Config, Number
 from mixem.errors import ConfigError
 from mixem.records import AxisRange
-from mixem.settings import set_key, validate
+from mixem.settings import kinds_of, set_key, validate
 
 Point = dict[str, Any]
 """A value for every axis."""
@@ -129,7 +129,7 @@ def _space(key: str, axis: Range | list[Any], base: Mapping[str, Any]) -> Space:
             raise ConfigError(f"axes.{key}: {axis} is not allowed; list each value once")
         return Choices(tuple(values))
     low, high = values
-    kinds = _kinds(key)
+    kinds = kinds_of(Config, key)
     if int in kinds:
         step = axis.step or 1
         return Integers(low, high - (high - low) % step, axis.log, step)
@@ -138,14 +138,6 @@ def _space(key: str, axis: Range | list[Any], base: Mapping[str, Any]) -> Space:
     if axis.step:
         raise ConfigError(f"axes.{key}.step: {axis.step} is not allowed, {key} is no whole number; list the values")
     return Floats(low, high, axis.log)
-
-
-def _kinds(key: str) -> set[Any]:
-    """The types that a key's value may have."""
-    annotation: Any = Config
-    for part in key.split("."):
-        annotation = annotation.model_fields[part].annotation
-    return {getattr(kind, "__origin__", kind) for kind in (annotation, *get_args(annotation))}
 
 
 def size(axes: Mapping[str, Space]) -> float:

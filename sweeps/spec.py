@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
 from mixem.config import Config, Count, CountOrZero, Criterion, LossWeights, Positive, Section, Seed, Weight
 from mixem.errors import ConfigError
@@ -298,8 +298,14 @@ def parse_spec(document: Any, path: Path, overrides: Iterable[str] = ()) -> Swee
     return validate(SweepSpec, values, "metadata.sweep")
 
 
+class _Nested(BaseModel):
+    """The configuration's keys as those of a sweep's file."""
+
+    config: Config
+
+
 def _override(values: Mapping[str, Any], assignment: str) -> dict[str, Any]:
-    key, value = parse_assignment(assignment)
+    key, value = parse_assignment(assignment, (SweepSpec, Config, _Nested))
     axis = key.removeprefix("axes.")
     axes = values.get("axes")
     if isinstance(axes, Mapping) and (axis in axes or key.startswith("axes.")):

@@ -5,6 +5,7 @@ Optuna's file of lines would be left torn; and only the driver writes, so nothin
 `optuna-dashboard sqlite:///RUN/study.db` shows it, also while it runs.
 """
 
+import sqlite3
 from collections.abc import Iterator
 
 import optuna
@@ -48,8 +49,8 @@ def load_study(spec: SweepSpec, run: Run, create: bool = False) -> optuna.Study 
     If None, there is none, and none was to be created. Raises MixemError where the file cannot be opened.
     """
     try:
-        waits = {"connect_args": {"timeout": LOCK_SECONDS}}
-        storage = optuna.storages.RDBStorage(f"sqlite:///{run.study_file.resolve()}", engine_kwargs=waits)
+        # Optuna's URL is a template, and a URL: no path is put into it
+        storage = optuna.storages.RDBStorage("sqlite:///study.db", engine_kwargs={"creator": lambda: _connect(run)})
         if create:
             return optuna.create_study(study_name=study_name(spec), storage=storage, load_if_exists=True)
         return optuna.load_study(study_name=study_name(spec), storage=storage)
@@ -57,6 +58,11 @@ def load_study(spec: SweepSpec, run: Run, create: bool = False) -> optuna.Study 
         return None
     except (SQLAlchemyError, optuna.exceptions.OptunaError) as error:
         raise MixemError(f"{run.study_file}: cannot be opened ({' '.join(str(error).split())[:200]})") from None
+
+
+def _connect(run: Run) -> sqlite3.Connection:
+    """A connection to the study's file, made the way SQLAlchemy does: threads take turns."""
+    return sqlite3.connect(run.study_file.resolve(), timeout=LOCK_SECONDS, check_same_thread=False)
 
 
 def study_name(spec: SweepSpec) -> str:

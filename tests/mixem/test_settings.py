@@ -277,7 +277,6 @@ def test_merge_modifies_neither_side() -> None:
         ("loss.lambda2=[1]", "loss.lambda2", "[1]", "valid number"),
         ("loss.lambda2=", "loss.lambda2", "None", "valid number"),
         ("train.epochs=1.5", "train.epochs", "1.5", "valid integer"),
-        ("data.root=3", "data.root", "3", "valid string"),
         ("evaluation.normalise=3", "evaluation.normalise", "3", "valid boolean"),
         ("train=3", "train", "3", "valid dictionary"),
         ("loss.lambda2=-0.1", "loss.lambda2", "-0.1", "greater than or equal to 0"),
@@ -531,3 +530,13 @@ def test_negative_zero_is_zero() -> None:
         validate(Config, override(preset_values("synthetic"), [f"loss.lambda3={value}"])) for value in ("-0.0", "0.0")
     )
     assert config_hash(negative) == config_hash(zero)
+
+
+@pytest.mark.parametrize("text", ["2026-01-01", "a #1", "#1", "1e5", "no", "{x}", "[y]", "*z", "&a b", "a: b", "%20"])
+def test_set_takes_text_as_it_stands(text: str) -> None:
+    assert parse_assignment(f"data.root= {text} ") == ("data.root", text)
+
+
+@pytest.mark.parametrize(("text", "value"), [("null", None), ("", None), ("'a #1'", "a #1"), ('"null"', "null")])
+def test_set_reads_quotes_and_null_as_yaml_does(text: str, value: str | None) -> None:
+    assert parse_assignment(f"data.root={text}") == ("data.root", value)

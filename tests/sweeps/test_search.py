@@ -361,3 +361,14 @@ def test_the_study_is_told_of_trials_that_a_scheduler_stopped(tmp_path: Path) ->
     for state, records in (("PRUNED", stopped), ("COMPLETE", results(run).values())):
         values = [trial.value or 0 for trial in told_to_study(run) if trial.state.name == state]
         assert sorted(values) == pytest.approx(sorted(map(reference, records)))
+
+
+@pytest.mark.parametrize("name", ["a%20b", "{draft}", "better?", "a#1", "c:d", "a b&c=d", "x%{}"])
+def test_the_study_lies_in_the_run_folder_whatever_its_name(tmp_path: Path, name: str) -> None:
+    run = tmp_path / name
+    run.mkdir()
+    proposals = Search(Plan.of(spec(), run), Plan.of(spec(), run).snapshot(), False)
+    proposals.fill()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (run / "study.db").read_bytes().startswith(b"SQLite format 3")
+    assert Plan.of(spec(), run).trials.keys() == proposals.plan.trials.keys()

@@ -160,3 +160,13 @@ def test_growing_an_axis_keeps_the_trials_that_were_there(lambdas: list[float], 
         after = load_spec(sweep(Path(folder), axes={"loss.lambda2": [*lambdas, 11.0], "seed": seeds})).trials()
     assert before.keys() <= after.keys()
     assert len(after) == len(before) + len(seeds)
+
+
+@pytest.mark.parametrize("key", ["run", "name", "config.data.root", "data.root"])
+def test_text_of_a_sweep_is_set_as_it_stands(tmp_path: Path, key: str) -> None:
+    """YAML would make a date of it."""
+    file = tmp_path / "s.yaml"
+    file.write_text("metadata: {sweep: {name: s, preset: synthetic, axes: {seed: [0]}}}")
+    spec = load_spec(file, [f"{key}=2026-11-26"])
+    texts = {"run": spec.run, "name": spec.name}
+    assert texts.get(key, spec.config.get("data", {}).get("root")) == "2026-11-26"
