@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,5 +49,9 @@ def _started(run: Run, snapshot: Snapshot) -> Iterator[str]:
 
 def _age(folder: StageFolder[Any]) -> float:
     """Seconds since a stage wrote its metrics or its state."""
-    files = [folder.metrics_file, *folder.states()]
-    return time.time() - max(file.stat().st_mtime for file in files if file.exists())
+    times = []
+    for file in (folder.metrics_file, *folder.state_files):
+        with suppress(FileNotFoundError):  # a state goes when its stage ends
+            times.append(file.stat().st_mtime)
+    now = time.time()
+    return now - max(times, default=now)

@@ -319,8 +319,9 @@ def to_propose(points: int) -> str:
 
 
 def started(kind: str, hash: str, epochs: int, seconds: float) -> str:
-    """How far a stage is, and how long ago it last wrote something."""
-    return f"  {kind} {hash}: epoch {epochs}, last sign of life {seconds:.0f} s ago"
+    """How far a stage is, and how long ago it last wrote something; a file server's clock may be ahead."""
+    age = f"{max(0, seconds):.0f} s ago" if seconds > -1 else f"{-seconds:.0f} s ahead of the clock here"
+    return f"  {kind} {hash}: epoch {epochs}, last sign of life {age}"
 
 
 def time_to_go(seconds: float) -> str:

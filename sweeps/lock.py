@@ -35,7 +35,7 @@ def lease(run: Run, notify: Notify = print, heartbeat: float = HEARTBEAT_SECONDS
     A lock whose process is dead (on this machine), or silent for STALE_SECONDS (on another), is taken over, and
     `notify` told. Whoever loses its lock that way is interrupted as by Ctrl-C. `heartbeat`: seconds between two.
     """
-    lock, mine, over = run.lock_file, _entry(), threading.Event()
+    lock, mine, over = run.lock_file, {**_entry(), "folder": str(run.path.resolve())}, threading.Event()
     _claim(lock, mine, notify, heartbeat)
     thread = threading.Thread(target=_keep, args=(lock, mine, over, heartbeat), name="lease", daemon=True)
     thread.start()
@@ -109,7 +109,8 @@ def _take_over(lock: Path, other: dict[str, Any], mine: dict[str, Any], notify: 
     try:
         if _read(lock) != other:
             return False
-        notify(f"taking over the lock of {_owner(other)}, which no longer runs")
+        why = f"holds {other['folder']}, of which this is a copy" if _is_copy(lock, other) else "no longer runs"
+        notify(f"taking over the lock of {_owner(other)}, which {why}")
         write_json(lock, mine)
         return True
     finally:
@@ -162,12 +163,23 @@ def _read(lock: Path) -> dict[str, Any]:
 
 def _alive(lock: Path, entry: dict[str, Any], heartbeat: float) -> bool:
     """Whether the owner of a lock lives: seen as a process on this machine, by its heartbeats on another."""
+    if _is_copy(lock, entry):
+        return False
     if entry.get("machine") == _machine():
         return entry.get("started") is not None and _started(int(entry["pid"])) == entry["started"]
     if abs(time.time() - float(entry.get("heartbeat", 0))) < STALE_SECONDS:
         return True
     time.sleep(2.5 * heartbeat)  # clocks differ: a heartbeat in the meantime shows that it lives
     return _read(lock) != entry
+
+
+def _is_copy(lock: Path, entry: dict[str, Any]) -> bool:
+    """Whether a lock came with a copied folder: the one that it names is here, is another, and has the same lock."""
+    with suppress(OSError, TypeError):
+        folder = Path(entry.get("folder", lock.parent))
+        if is_local(lock) and entry.get("machine") == _machine() and not folder.samefile(lock.parent):
+            return _read(folder / lock.name).get("token") == entry.get("token")
+    return False
 
 
 def _machine() -> str:

@@ -1,6 +1,7 @@
 """The state of a run under way, in lines."""
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -28,6 +29,17 @@ def test_a_started_trial_shows_its_epoch_and_its_last_sign_of_life(small: RunBui
     an_hour_ago = time.time() - 3600
     os.utime(folder.metrics_file, (an_hour_ago, an_hour_ago))
     assert f"  trial {trial}: epoch 3, last sign of life 360" in status_lines(small.run)[1]
+
+
+@pytest.mark.parametrize(
+    ("ahead", "age"), [(7200, r"7(200|199) s ahead of the clock here"), (0.5, "0 s ago"), (-90, "9[01] s ago")]
+)
+def test_no_sign_of_life_is_seconds_below_zero_ago(small: RunBuilder, ahead: float, age: str) -> None:
+    """A file server's clock may be ahead of this machine's."""
+    trial = next(iter(small.configs))
+    moment = time.time() + ahead
+    os.utime(small.start(trial, epochs=3).metrics_file, (moment, moment))
+    assert re.fullmatch(f"  trial {trial}: epoch 3, last sign of life {age}", status_lines(small.run)[1])
 
 
 def test_a_trial_that_has_only_saved_a_state_has_started(small: RunBuilder) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import resource
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -571,3 +572,27 @@ def test_waiting_is_told_once_and_ends_in_time(disk: Run) -> None:
         wait_until_free(disk, 0.3, lines.append, heartbeat=0.05)
         assert 0.3 <= time.monotonic() - begun < 60
         assert lines == [f"waiting: {refusal(disk)}"]
+
+
+def test_a_copy_of_a_folder_in_use_is_free(disk: Run, tmp_path: Path) -> None:
+    copy = Run.at(tmp_path / "copy")
+    with holder(disk) as process:
+        shutil.copytree(disk.path, copy.path)
+        check_free(copy)
+        (line,) = taken_over(copy)
+        assert f"process {process.pid} on " in line
+        assert line.endswith(f", which holds {disk}, of which this is a copy")
+        with pytest.raises(MixemError, match=f"in use by process {process.pid} on "):
+            check_free(disk)
+
+
+def test_a_folder_in_use_is_no_copy_under_other_names(disk: Run, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(disk.path)
+    with holder(disk) as process:
+        refused = f"in use by process {process.pid} on "
+        with pytest.raises(MixemError, match=refused):
+            check_free(Run.at(tmp_path / "link"))
+        disk.path.rename(tmp_path / "moved")
+        with pytest.raises(MixemError, match=refused):
+            check_free(Run.at(tmp_path / "moved"))
+        (tmp_path / "moved").rename(disk.path)
