@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from analysis import wording
-from analysis.formats import percent, plural
+from analysis.formats import escaped, percent, plural
 from mixem.records import RunSpec
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ GALLERY_ALTERNATIVE = "Random test images of every mixture component"
 
 def class_alternative(name: str) -> str:
     """What a class's picture shows."""
-    return f"{name}: its mixture components and their images"
+    return f"{escaped(name)}: its mixture components and their images"
 
 
 def claims_caption(findings: "Findings") -> str:

@@ -1,7 +1,7 @@
 """Numbers and names as they are shown, and parts of sentences as `Markup`, made of escaped text."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from markupsafe import Markup
@@ -44,6 +44,21 @@ def plain(value: Any) -> str:
 def plural(count: int, noun: str) -> str:
     """A count and its noun, whose plural ends in s."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def escaped(text: str, is_shown: Callable[[str], bool] = str.isprintable) -> str:
+    """A text with its characters that cannot be shown as a programmer would write them.
+
+    A byte of a file's name that is no UTF-8 becomes `\\xe9`, other characters `\\n` or `\\u732b`.
+    """
+    return "".join(c if c.isprintable() and is_shown(c) else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # as os.fsdecode makes them
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
 
 
 def name_of(key: str) -> str:

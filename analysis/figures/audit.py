@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from analysis.audit import Audit
-from analysis.figures.style import GRAY, INK, PICKED, finish, panels
+from analysis.figures.style import GRAY, INK, PICKED, finish, our_settings, panels
 from analysis.findings import Findings
 
 
@@ -15,6 +15,7 @@ def audit_panels(findings: Findings) -> tuple[Audit, ...]:
     return findings.audits if findings.audits and findings.audits[0].n > 1 else ()
 
 
+@our_settings()
 def draw_audit(audits: Sequence[Audit]) -> Figure:
     """A panel for each criterion: its value and the accuracy of every configuration, better to the right."""
     figure, axes = panels(len(audits), "Accuracy over each criterion, a dot for each configuration")

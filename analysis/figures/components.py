@@ -1,27 +1,40 @@
 """What a trial's mixture components hold: the paper's figures 4-13, and a gallery of the components."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from analysis.embedding import Embedding, Images
-from analysis.figures.style import INK
+from analysis.figures.lettering import families, fitting
+from analysis.figures.style import INK, our_settings
 
 MIN_SHARE = 0.01
 """Components that hold less of a class have no row."""
 MAX_IMAGES = 10
 """Images in a row of a class."""
+MAX_CLASSES = 20
+"""Classes that have a picture."""
+MAX_ROWS = 12
+"""Components of a class that have a row."""
 MAX_GALLERY_IMAGES = 20
+MAX_GALLERY_ROWS = 40
+MAX_TITLE = 48
+"""Characters of a class's name over its picture."""
 RED, BAR = "#c8102e", "#b4bcc6"
-IMAGE, HISTOGRAM = 0.62, 1.9
-"""Inches of an image's side and of a histogram's width."""
+IMAGE, HISTOGRAM, CAPTION, EDGE = 0.62, 1.9, 1.5, 0.1
+"""Inches: the side of an image, the widths of what stands to the left of them, and of the margin."""
+MIN_BARS = 4
+"""A histogram has room for as many bars."""
 GAP = 0.06
 """Blank share of an image's place."""
+MIN_PIXELS = 48
+"""Smaller images are shown with pixels of several pixels."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +48,16 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class ClassRows:
-    """A class: its size, the share of it that every component holds, and the rows of those that hold most."""
+    """A class: its size, the share of it that every component holds, and the rows of those that hold most.
+
+    `held`: how many components hold enough of it for a row.
+    """
 
     name: str
     size: int
     shares: tuple[float, ...]
     rows: tuple[ClassRow, ...]
+    held: int
 
 
 @dataclass(frozen=True)
@@ -53,21 +70,34 @@ class ComponentRow:
     images: Images
 
 
-def class_rows(trial: Embedding) -> Iterator[ClassRows]:
-    """Every class, in order, its components by falling share; empty without labels."""
-    if trial.labels is None:
-        return
-    for label, name in enumerate(trial.class_names):
-        members = trial.labels == label
-        size = int(members.sum())
-        if not size:
-            continue
-        shares = np.bincount(trial.component[members], minlength=trial.count) / size
-        held = [int(m) for m in np.argsort(-shares, kind="stable") if shares[m] >= MIN_SHARE]
-        rows = tuple(
-            ClassRow(m, float(shares[m]), _examples(trial, members & (trial.component == m), MAX_IMAGES)) for m in held
-        )
-        yield ClassRows(name, size, tuple(map(float, shares)), rows)
+def labels_of(trial: Embedding) -> list[int]:
+    """The classes that have images, in order; empty without labels."""
+    return [] if trial.labels is None else list(map(int, np.unique(trial.labels)))
+
+
+def shown_classes(trial: Embedding) -> list[int]:
+    """The classes that have pictures, in order: of more than `MAX_CLASSES` those that are spread the most.
+
+    That is, whose largest component holds the smallest share of them.
+    """
+    labels = labels_of(trial)
+    if len(labels) <= MAX_CLASSES:
+        return labels
+    return sorted(sorted(labels, key=lambda label: max(class_rows(trial, label).shares))[:MAX_CLASSES])
+
+
+def class_rows(trial: Embedding, label: int) -> ClassRows:
+    """A class that has images, its components by falling share."""
+    assert trial.labels is not None
+    members = trial.labels == label
+    size = int(members.sum())
+    shares = np.bincount(trial.component[members], minlength=trial.count) / size
+    held = [int(m) for m in np.argsort(-shares, kind="stable") if shares[m] >= MIN_SHARE]
+    rows = tuple(
+        ClassRow(m, float(shares[m]), _examples(trial, members & (trial.component == m), MAX_IMAGES))
+        for m in held[:MAX_ROWS]
+    )
+    return ClassRows(trial.class_names[label], size, tuple(map(float, shares)), rows, len(held))
 
 
 def gallery(trial: Embedding) -> list[ComponentRow]:
@@ -90,23 +120,29 @@ def _examples(trial: Embedding, members: NDArray[np.bool_], limit: int) -> Image
     return trial.images[members[trial.positions]][:limit]
 
 
+@our_settings()
 def draw_class(data: ClassRows) -> Figure:
     """A row for each component that holds the class: its bar in the class's histogram, and its images."""
-    title = f"{data.name}: {data.size:,} test images"
-    figure, rows = _image_rows(len(data.rows), MAX_IMAGES, title)
-    for (left, right), row in zip(rows, data.rows, strict=True):
-        colours = [RED if m == row.component else BAR for m in range(len(data.shares))]
-        left.bar(range(len(data.shares)), data.shares, color=colours, width=0.8)
-        left.set_ylim(0, 1.25 * max(data.shares))
-        left.text(
-            row.component, row.share, f"{100 * row.share:.1f} %", size=8, color=RED, ha="center", va="bottom", zorder=3
-        )
-        left.set_xlim(-1.2, len(data.shares) + 0.2)
-        left.set_xticks([row.component], [f"component {row.component}"])
-        left.tick_params(length=0, labelsize=7.5, colors=INK, pad=1)
-        left.get_xticklabels()[0].set_horizontalalignment(_alignment(row.component, len(data.shares)))
-        left.spines["bottom"].set_visible(True)
-        _mosaic(right, row.images, MAX_IMAGES)
+    (name,) = fitting([data.name], MAX_TITLE)
+    of = f", the {len(data.rows)} largest of {data.held} components" if data.held > len(data.rows) else ""
+    figure, ax, bottoms = _sheet(len(data.rows), MAX_IMAGES, f"{name}: {data.size:,} test images{of}")
+    step = HISTOGRAM / max(len(data.shares), MIN_BARS)
+    middles = EDGE + step * (np.arange(len(data.shares)) + 0.5)
+    heights = IMAGE / (1.25 * max(data.shares)) * np.array(data.shares)
+    held = np.flatnonzero(heights)
+    for bottom, row in zip(bottoms, data.rows, strict=True):
+        middle, height = middles[row.component], heights[row.component]
+        colours = [RED if m == row.component else BAR for m in held]
+        lines = [[(middles[m], bottom), (middles[m], bottom + heights[m])] for m in held]
+        bars = LineCollection(lines, colors=colours, linewidths=72 * 0.8 * step)
+        bars.set_capstyle("butt")
+        ax.add_collection(bars, autolim=False)
+        ax.plot([EDGE, EDGE + HISTOGRAM], [bottom, bottom], color=BAR, linewidth=0.8)
+        side = _alignment(row.component, len(data.shares))
+        share = f"{100 * row.share:.1f} %"
+        ax.text(middle, bottom + height + 0.02, share, size=8, color=RED, ha=side, va="bottom", zorder=3)
+        ax.text(middle, bottom - 0.02, f"component {row.component}", size=7.5, color=INK, ha=side, va="top")
+        _mosaic(ax, row.images, (HISTOGRAM + 2 * EDGE, bottom))
     return figure
 
 
@@ -114,51 +150,55 @@ def _alignment(place: int, count: int) -> Literal["left", "center", "right"]:
     return "left" if place < count / 4 else "right" if place >= 3 * count / 4 else "center"
 
 
+@our_settings()
 def draw_gallery(data: Sequence[ComponentRow]) -> Figure:
-    """A row of random images for every component that holds some."""
-    figure, rows = _image_rows(len(data), MAX_GALLERY_IMAGES, "Random test images of every mixture component", 1.5)
-    for (left, right), row in zip(rows, data, strict=True):
-        left.set_xlim(0, 1)
-        left.set_ylim(0, 1)
-        left.text(0, 0.62, f"component {row.component}", size=9, weight="bold", color=INK, va="center")
-        left.text(0, 0.3, f"{row.size:,} images ({100 * row.share:.1f} %)", size=8, color=INK, va="center")
-        left.set_xticks([])
-        _mosaic(right, row.images, MAX_GALLERY_IMAGES)
+    """A row of random images for every component that holds some, as far as there is room."""
+    rows = data[:MAX_GALLERY_ROWS]
+    which = "every mixture component"
+    if len(rows) < len(data):
+        which = f"the {len(rows)} largest of {len(data)} mixture components"
+    figure, ax, bottoms = _sheet(len(rows), MAX_GALLERY_IMAGES, f"Random test images of {which}", CAPTION)
+    for bottom, row in zip(bottoms, rows, strict=True):
+        size = f"{row.size:,} images ({100 * row.share:.1f} %)"
+        ax.text(
+            EDGE, bottom + 0.62 * IMAGE, f"component {row.component}", size=9, weight="bold", color=INK, va="center"
+        )
+        ax.text(EDGE, bottom + 0.3 * IMAGE, size, size=8, color=INK, va="center")
+        _mosaic(ax, row.images, (CAPTION + 2 * EDGE, bottom))
     return figure
 
 
-def _image_rows(count: int, across: int, title: str, left: float = HISTOGRAM) -> tuple[Figure, list[tuple[Axes, Axes]]]:
-    """`count` rows, each of a place to the left, and of one for `across` images."""
-    right, head, pitch, edge = across * IMAGE, 0.38, IMAGE + 0.2, 0.1
-    width, height = left + right + 3 * edge, head + count * pitch
+def _sheet(count: int, across: int, heading: str, left: float = HISTOGRAM) -> tuple[Figure, Axes, list[float]]:
+    """A figure measured in inches, its one axes, and where its `count` rows begin.
+
+    A row has a place to the left, and one for `across` images.
+    """
+    head, pitch = 0.38, IMAGE + 0.2
+    width, height = left + across * IMAGE + 3 * EDGE, head + count * pitch
     figure = Figure(figsize=(width, height), facecolor="none")
-    figure.text(edge / width, 1 - 0.2 / height, title, size=11, weight="bold", color=INK, va="center")
-    rows = []
-    for row in range(count):
-        bottom = (height - head - (row + 1) * pitch + 0.18) / height
-        pair = (
-            figure.add_axes((edge / width, bottom, left / width, IMAGE / height)),
-            figure.add_axes(((left + 2 * edge) / width, bottom, right / width, IMAGE / height)),
-        )
-        for ax in pair:
-            ax.set_facecolor("none")
-            ax.spines[:].set_visible(False)
-            ax.spines["bottom"].set_color(BAR)
-            ax.set_yticks([])
-        rows.append(pair)
-    return figure, rows
+    ax = figure.add_axes((0, 0, 1, 1))
+    ax.set(xlim=(0, width), ylim=(0, height), facecolor="none")
+    ax.set_axis_off()
+    place, family = (EDGE / width, 1 - 0.2 / height), families([heading])
+    figure.text(*place, heading, size=11, weight="bold", color=INK, va="center", family=family)
+    return figure, ax, [height - head - (row + 1) * pitch + 0.18 for row in range(count)]
 
 
-def _mosaic(ax: Axes, images: Images, across: int) -> None:
-    """The images side by side, `across` of them filling the place."""
-    for place, image in enumerate(images):
-        gray = image.shape[2] == 1
-        ax.imshow(
-            image[:, :, 0] if gray else image,
-            cmap="gray" if gray else None,
-            vmin=0,
-            vmax=255,
-            extent=(place + GAP / 2, place + 1 - GAP / 2, GAP / 2, 1 - GAP / 2),
-            interpolation="nearest",
-        )
-    ax.set(xlim=(0, across), ylim=(0, 1), xticks=[], aspect="equal", anchor="W")
+def _mosaic(ax: Axes, images: Images, corner: tuple[float, float]) -> None:
+    """The images side by side from this corner on, each in a square of `IMAGE` inches."""
+    if not len(images):
+        return
+    left, bottom = corner
+    extent = (left, left + len(images) * IMAGE, bottom, bottom + IMAGE)
+    ax.imshow(row_of(images), extent=extent, aspect="auto", interpolation="nearest")
+
+
+def row_of(images: Images) -> Images:
+    """Images (n, h, h, 1 or 3) side by side with gaps between them, as one with alpha (height, width, 4)."""
+    scale = max(1, round(MIN_PIXELS / images.shape[1]))
+    large = images.repeat(scale, axis=1).repeat(scale, axis=2)
+    gap = max(1, round(GAP / 2 * large.shape[1]))
+    colours = np.broadcast_to(large, (*large.shape[:3], 3))
+    tiles = np.pad(colours, ((0, 0), (gap, gap), (gap, gap), (0, 0)))
+    opaque = np.pad(np.full((*large.shape[:3], 1), 255, dtype=np.uint8), ((0, 0), (gap, gap), (gap, gap), (0, 0)))
+    return np.concatenate(list(np.concatenate([tiles, opaque], axis=3)), axis=1)

@@ -1,5 +1,6 @@
 """The confusion matrix of classes and the clusters matched to them."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,15 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.metrics.cluster import contingency_matrix
 
 from analysis.embedding import Embedding, Numbers
-from analysis.figures.style import INK, ink_on, title
+from analysis.figures.lettering import families, fitting
+from analysis.figures.style import INK, ink_on, our_settings, title
+
+MAX_SIDE = 14.0
+"""Inches of the matrix across and down."""
+MIN_NUMBER = 0.3
+"""Inches of a cell that has room for its number."""
+MIN_POINTS = 6.0
+"""Size of the smallest letters."""
 
 
 @dataclass(frozen=True)
@@ -39,22 +48,30 @@ def confusion(trial: Embedding) -> Confusion | None:
     )
 
 
+@our_settings()
 def draw_confusion(data: Confusion) -> Figure:
     """Classes down, matched clusters across; the share of a class's images in every cluster, in percent."""
     rows, columns = data.counts.shape
     sizes = data.counts.sum(axis=1, keepdims=True)
     shares = 100 * data.counts / np.maximum(sizes, 1)
-    figure = Figure(figsize=(0.46 * columns + 2.6, 0.4 * rows + 1.5), layout="constrained", facecolor="none")
+    names = fitting(data.class_names)
+    width, height = min(0.46, MAX_SIDE / columns), min(0.4, MAX_SIDE / rows)
+    size = (width * columns + 0.08 * max(map(len, names)) + 2.2, height * rows + 1.5)
+    figure = Figure(figsize=size, layout="constrained", facecolor="none")
     ax = figure.add_subplot()
     colours = colormaps["viridis"]
-    ax.imshow(shares, cmap=colours, vmin=0, vmax=100, aspect="auto")
-    for (row, column), share in np.ndenumerate(shares):
+    ax.imshow(shares, cmap=colours, vmin=0, vmax=100, aspect="auto", interpolation="nearest")
+    for (row, column), share in np.ndenumerate(shares) if width >= MIN_NUMBER else ():
         if share >= 0.5:
             ink = ink_on(colours(share / 100))
             ax.text(column, row, f"{share:.0f}", size=8.5, ha="center", va="center", color=ink)
-    ax.set_xticks(range(columns), [str(cluster) for cluster in data.clusters])
-    ax.set_yticks(range(rows), data.class_names)
-    ax.tick_params(length=0, labelsize=9, colors=INK)
+    points = [min(9.0, 72 * 0.8 * side) for side in (width, height)]
+    every = [max(1, math.ceil(MIN_POINTS / size)) for size in points]  # more names than can be read leave some out
+    ax.set_xticks(range(0, columns, every[0]), [str(cluster) for cluster in data.clusters[:: every[0]]])
+    ax.set_yticks(range(0, rows, every[1]), names[:: every[1]], family=families(names))
+    rotation = 0 if width >= MIN_NUMBER else 90
+    ax.tick_params(axis="x", length=0, labelsize=max(MIN_POINTS, points[0]), colors=INK, rotation=rotation)
+    ax.tick_params(axis="y", length=0, labelsize=max(MIN_POINTS, points[1]), colors=INK)
     ax.spines[:].set_visible(False)
     ax.set_xlabel("cluster, in the order matched to the classes", size=9, color=INK)
     text = f"Where each class went, in percent of its images (ACC {100 * data.accuracy:.1f} %)"

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from analysis.figures.style import GRAY, INK, MISSING, PICKED, ink_on, title
+from analysis.figures.style import GRAY, INK, MISSING, PICKED, ink_on, our_settings, title
 from analysis.figures.value import (
     MAX_COLUMNS,
     PICKED_LABEL,
@@ -147,6 +147,7 @@ def _over(cells: Iterable[Cell]) -> str:
     return f", mean ± standard deviation over {seeds} seeds" if seeds > 1 else ", one seed"
 
 
+@our_settings()
 def draw_heatmap(data: HeatmapData) -> Figure:
     """Draw the panels with one colour scale; bright is good for either value. Uses no global state."""
     across = min(len(data.panels), MAX_COLUMNS)

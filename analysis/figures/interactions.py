@@ -10,7 +10,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from analysis.figures.marginals import factors
-from analysis.figures.style import INK, MAX_COLUMNS, finish, panels
+from analysis.figures.style import INK, MAX_COLUMNS, finish, our_settings, panels
 from analysis.findings import Findings
 from analysis.formats import name_of
 from analysis.statistics import NO_SPREAD, Spread, spread
@@ -40,6 +40,7 @@ def _interaction(scored: pd.DataFrame, lines: str, across: str) -> Interaction:
     return Interaction(across, lines, across_values, line_values, cells)
 
 
+@our_settings()
 def draw_interactions(data: Sequence[Interaction]) -> Figure:
     """A panel for each pair of loss weights: one across, a line for each value of the other."""
     figure, axes = panels(len(data), "Mean accuracy over pairs of weights: parallel lines do not interact")

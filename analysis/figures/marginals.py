@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures.style import GRAY, INK, PICKED, finish, panels
+from analysis.figures.style import GRAY, INK, PICKED, finish, our_settings, panels
 from analysis.findings import Findings
 from analysis.formats import name_of
 from analysis.selection import LAMBDAS
@@ -45,6 +45,7 @@ def _marginal(scored: pd.DataFrame, key: str) -> Marginal:
     return Marginal(key, tuple(groups), tuple(groups.values()))
 
 
+@our_settings()
 def draw_marginals(data: Sequence[Marginal]) -> Figure:
     """A panel for each loss weight: every trial as a dot, the mean over the others as a line."""
     figure, axes = panels(len(data), "Accuracy over each weight, all others pooled")

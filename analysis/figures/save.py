@@ -7,7 +7,7 @@ from pathlib import Path
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from analysis.figures.style import INK, MISSING, PAPER
+from analysis.figures.style import INK, MISSING, PAPER, our_settings
 from mixem.files import read_text, write_bytes
 
 KINDS = ("png", "svg", "pdf")
@@ -19,6 +19,7 @@ METADATA = {
 """No times and versions: the same data gives the same files."""
 
 
+@our_settings()
 def write_figure(folder: Path, name: str, figure: Figure) -> None:
     """Write NAME.png, NAME.svg and NAME.pdf."""
     for kind in KINDS:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures.style import GRAY, INK, PICKED, title
+from analysis.figures.style import GRAY, INK, PICKED, our_settings, title
 from analysis.figures.value import (
     MAX_COLUMNS,
     PICKED_LABEL,
@@ -111,6 +111,7 @@ def _categories(column: "pd.Series[Any]") -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(map(plain, column)))
 
 
+@our_settings()
 def draw_scatter(data: ScatterData) -> Figure:
     """Draw the panels over one scale of values. Uses no global state."""
     across = min(len(data.settings), MAX_COLUMNS)

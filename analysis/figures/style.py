@@ -1,7 +1,11 @@
 """What all drawings share. In the page INK and MISSING follow its light or dark scheme."""
 
 import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -12,6 +16,20 @@ MAX_COLUMNS = 3
 """Panels in one row of `panels`."""
 SIDE = 2.7
 """Inches of a panel of `panels`."""
+
+SETTINGS = {"text.parse_math": False, "svg.hashsalt": "mixem", "image.composite_image": False}
+"""Beside matplotlib's defaults: `$` is a character, the same figure gives the same SVG, images stay as they are."""
+_settings_lock = threading.RLock()
+
+
+@contextmanager
+def our_settings() -> Iterator[None]:
+    """A context, and a decorator, in which neither a matplotlibrc nor a notebook's settings decide how figures look.
+
+    One thread at a time: matplotlib's settings are the process's.
+    """
+    with _settings_lock, matplotlib.style.context(["default", SETTINGS]):
+        yield
 
 
 def luminance(colour: tuple[float, ...]) -> float:

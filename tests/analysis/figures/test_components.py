@@ -1,20 +1,37 @@
 """What a trial's components hold: classes, gallery, confusion matrix, projection."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from analysis.embedding import Embedding, load_embedding
-from analysis.figures.components import RED, class_rows, draw_class, draw_gallery, gallery
+from analysis.figures.components import (
+    IMAGE,
+    MAX_CLASSES,
+    MAX_GALLERY_ROWS,
+    MAX_ROWS,
+    RED,
+    ClassRows,
+    class_rows,
+    draw_class,
+    draw_gallery,
+    gallery,
+    labels_of,
+    row_of,
+    shown_classes,
+)
 from analysis.figures.confusion import Confusion, confusion, draw_confusion
-from analysis.figures.projection import draw_projection, projection
+from analysis.figures.lettering import fitting
+from analysis.figures.projection import Projection, draw_projection, projection, projection_panels
 from mixem.errors import CheckpointError
 from mixem.run import TrialFolder
-from tests.analysis.figures.drawn import texts
+from tests.analysis.figures.drawn import png, texts
 from tests.analysis.run_folder import RunBuilder
 
 
@@ -47,8 +64,18 @@ def numbers(images: NDArray[np.uint8]) -> list[int]:
     return [int(image.min()) for image in images]
 
 
+def projected_of(trial: Embedding) -> Projection:
+    points = projection(trial)
+    assert points
+    return points
+
+
+def all_rows(trial: Embedding) -> list[ClassRows]:
+    return [class_rows(trial, label) for label in shown_classes(trial)]
+
+
 def test_a_class_has_a_row_for_each_component_that_holds_it(trial: Embedding) -> None:
-    cat, dog, bill = class_rows(trial)
+    cat, dog, bill = all_rows(trial)
     assert [(row.component, row.share) for row in cat.rows] == [(2, 1.0)]
     assert [(row.component, row.share) for row in dog.rows] == [(0, 0.6), (1, 0.4)]
     assert [(row.component, row.share) for row in bill.rows] == [(1, 0.95), (3, 0.05)]
@@ -57,7 +84,7 @@ def test_a_class_has_a_row_for_each_component_that_holds_it(trial: Embedding) ->
 
 
 def test_a_row_shows_images_of_its_class_and_component(trial: Embedding) -> None:
-    _, dog, bill = class_rows(trial)
+    _, dog, bill = all_rows(trial)
     first, second = (set(numbers(row.images)) for row in dog.rows)
     assert len(first) == 10
     assert first < set(range(20, 32))
@@ -92,31 +119,31 @@ def test_fewer_clusters_than_classes_are_matched(one_seed: RunBuilder) -> None:
 
 
 def test_neighbours_stay_neighbours_in_the_projection(trial: Embedding) -> None:
-    projected = projection(trial)
+    projected = projected_of(trial)
     assert projected.points.shape == (60, 2)
     _, nearest = NearestNeighbors(n_neighbors=4).fit(projected.points).kneighbors(projected.points)
     assert (projected.clusters[nearest[:, 1:]] == projected.clusters[:, None]).mean() > 0.9
 
 
 def test_the_projection_is_the_same_every_time(trial: Embedding) -> None:
-    np.testing.assert_array_equal(projection(trial).points, projection(trial).points)
+    np.testing.assert_array_equal(projected_of(trial).points, projected_of(trial).points)
 
 
 def test_unlabelled_images_have_a_gallery_and_a_projection(unlabelled: Embedding) -> None:
     assert len(gallery(unlabelled)) == 4
-    assert len(draw_projection(projection(unlabelled)).axes) == 1
+    assert len(draw_projection(projected_of(unlabelled)).axes) == 1
 
 
 def test_unlabelled_images_have_no_classes_and_no_confusion(unlabelled: Embedding) -> None:
-    assert list(class_rows(unlabelled)) == []
+    assert labels_of(unlabelled) == shown_classes(unlabelled) == []
     assert confusion(unlabelled) is None
 
 
 def test_without_examples_there_are_shares_but_no_images(one_seed: RunBuilder) -> None:
     trial = load_embedding(folder_of(one_seed, images=False))
     assert trial.class_names == ("class 0", "class 1", "class 2")
-    assert [row.share for rows in class_rows(trial) for row in rows.rows] == [1, 0.6, 0.4, 0.95, 0.05]
-    assert len(next(class_rows(trial)).rows[0].images) == 0
+    assert [row.share for rows in all_rows(trial) for row in rows.rows] == [1, 0.6, 0.4, 0.95, 0.05]
+    assert len(class_rows(trial, 0).rows[0].images) == 0
 
 
 @pytest.mark.parametrize(
@@ -137,20 +164,33 @@ def test_an_embedding_that_cannot_be_read_is_named(one_seed: RunBuilder, damage:
 
 
 def test_a_class_is_drawn_with_its_components_in_red(trial: Embedding) -> None:
-    dog = list(class_rows(trial))[1]
+    dog = class_rows(trial, 1)
     figure = draw_class(dog)
-    assert texts(figure) == ["60.0 %", "40.0 %"]
-    bars = list(figure.axes[0].patches)
-    assert [bar.get_height() for bar in bars] == list(dog.shares)  # type: ignore[attr-defined]
-    red = [bar for bar in bars if bar.get_facecolor()[:3] == pytest.approx((0.784, 0.063, 0.18), abs=0.01)]
-    assert RED == "#c8102e"
-    assert [bars.index(bar) for bar in red] == [0]
+    assert texts(figure) == ["60.0 %", "component 0", "40.0 %", "component 1"]
+    first, second = figure.axes[0].collections
+    heights = [float(top[1] - foot[1]) for foot, top in first.get_segments()]  # type: ignore[attr-defined]
+    assert np.divide(heights, max(heights)).tolist() == pytest.approx([1, 0.4 / 0.6])
+    assert [[to_hex(c) == RED for c in bars.get_edgecolor()] for bars in (first, second)] == [  # type: ignore[union-attr]
+        [True, False],
+        [False, True],
+    ]
 
 
 def test_a_class_is_drawn_with_its_images(trial: Embedding) -> None:
-    dog = list(class_rows(trial))[1]
-    drawn = draw_class(dog).axes[1].images
-    assert [int(np.min(image.get_array())) for image in drawn] == numbers(dog.rows[0].images)  # type: ignore[arg-type]
+    dog = class_rows(trial, 1)
+    drawn = draw_class(dog).axes[0].images
+    assert len(drawn) == 2
+    np.testing.assert_array_equal(drawn[0].get_array(), row_of(dog.rows[0].images))  # type: ignore[arg-type]
+    left, right, bottom, top = drawn[0].get_extent()
+    assert (right - left, top - bottom) == pytest.approx((10 * IMAGE, IMAGE))
+
+
+def test_images_stand_side_by_side_with_gaps_between_them() -> None:
+    images = np.array([10, 20], dtype=np.uint8).reshape(2, 1, 1, 1)
+    row = row_of(images)
+    assert row.shape == (50, 100, 4)
+    assert row[1:-1, 1:-1][..., 3].min(axis=0).tolist() == [255] * 48 + [0] * 2 + [255] * 48
+    assert {tuple(colour) for colour in row[row[..., 3] > 0].tolist()} == {(10, 10, 10, 255), (20, 20, 20, 255)}
 
 
 def test_the_gallery_is_drawn_with_sizes_and_shares(trial: Embedding) -> None:
@@ -162,7 +202,7 @@ def test_the_confusion_matrix_is_drawn_in_percent(matrix: Confusion) -> None:
 
 
 def test_the_projection_is_drawn_by_cluster_and_by_class(trial: Embedding) -> None:
-    figure = draw_projection(projection(trial))
+    figure = draw_projection(projected_of(trial))
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["by cluster", "by class"]
 
 
@@ -172,4 +212,95 @@ def test_gray_images_are_drawn(one_seed: RunBuilder) -> None:
     np.savez(folder.examples_file, positions=np.arange(60), images=gray, class_names=np.array(["a", "b", "c"]))
     trial = load_embedding(folder)
     assert trial.images.shape == (60, 5, 5, 1)
-    assert texts(draw_class(next(class_rows(trial)))) == ["100.0 %"]
+    assert texts(draw_class(class_rows(trial, 0))) == ["100.0 %", "component 2"]
+
+
+def many_classes(count: int, names: tuple[str, ...] | None = None) -> Embedding:
+    """Two images of every class, of which each seventh class has both in one component."""
+    labels = np.repeat(np.arange(count), 2)
+    component = np.arange(2 * count) // np.where(labels % 7, 1, 2)
+    pixels = np.zeros((2 * count, 2, 2, 3), dtype=np.uint8)
+    return Embedding(
+        features=np.random.default_rng(0).normal(size=(2 * count, 4)).astype(np.float32),
+        component=component,
+        count=2 * count,
+        clusters=labels,
+        labels=labels,
+        class_names=names or tuple(f"class {label}" for label in range(count)),
+        positions=np.arange(2 * count),
+        images=pixels,
+    )
+
+
+def test_of_many_classes_those_spread_the_most_have_pictures() -> None:
+    shown = shown_classes(many_classes(200))
+    assert len(shown) == MAX_CLASSES
+    assert shown == [label for label in range(200) if label % 7][:MAX_CLASSES]
+
+
+def test_a_class_in_many_components_shows_the_largest() -> None:
+    labels, component = np.zeros(40, dtype=np.int64), np.r_[np.full(20, 19), np.arange(20)]
+    trial = replace(many_classes(20), labels=labels, component=component, class_names=("one",))
+    rows = class_rows(trial, 0)
+    assert (rows.held, len(rows.rows), rows.rows[0].component, rows.rows[0].share) == (20, MAX_ROWS, 19, 21 / 40)
+    figure = draw_class(rows)
+    assert figure.texts[0].get_text() == "one: 40 test images, the 12 largest of 20 components"
+
+
+def test_a_gallery_of_many_components_shows_the_largest() -> None:
+    figure = draw_gallery(gallery(many_classes(100)))
+    assert len(figure.axes[0].images) == MAX_GALLERY_ROWS
+    assert "40 largest of" in figure.texts[0].get_text()
+
+
+def test_a_matrix_of_many_classes_fits_a_page() -> None:
+    matrix = confusion(many_classes(200))
+    assert matrix
+    figure = draw_confusion(matrix)
+    assert max(figure.get_size_inches()) < 20
+    assert texts(figure) == []
+    assert len(figure.axes[0].get_yticklabels()) == 100
+
+
+def test_equal_features_have_no_projection(trial: Embedding) -> None:
+    assert projection(replace(trial, features=np.full_like(trial.features, 0.3))) is None
+
+
+@pytest.mark.parametrize(("images", "width"), [(2, 4), (3, 1), (60, 1)])
+def test_few_images_and_narrow_features_have_a_projection(trial: Embedding, images: int, width: int) -> None:
+    few = replace(trial, features=trial.features[:images, :width], clusters=trial.clusters[:images], labels=None)
+    assert np.isfinite(projected_of(few).points).all()
+
+
+NAMES = ("$", "$$", "_hidden", "caf\udce9", "\u732b", "n" * 120, "n" * 119 + "m", "line\nbreak", "-->")
+
+
+def test_every_class_is_named_in_every_figure() -> None:
+    trial = many_classes(len(NAMES), NAMES)
+    matrix, points = confusion(trial), projected_of(trial)
+    assert matrix
+    shown = fitting(NAMES)
+    assert [label.get_text() for label in draw_confusion(matrix).axes[0].get_yticklabels()] == shown
+    key = draw_projection(points).axes[1].get_legend()
+    assert key
+    assert [text.get_text() for text in key.get_texts()] == shown
+    assert all(draw_class(class_rows(trial, label)).texts[0].get_text() for label in labels_of(trial))
+
+
+def test_no_name_of_a_class_leaves_its_figure() -> None:
+    trial = many_classes(len(NAMES), NAMES)
+    matrix, points = confusion(trial), projected_of(trial)
+    assert matrix
+    for figure in (draw_confusion(matrix), draw_projection(points), draw_class(class_rows(trial, 5))):
+        png(figure)
+        box = figure.get_tightbbox()
+        assert box.x0 > -0.05
+        assert box.x1 < figure.get_size_inches()[0] + 0.05
+
+
+def test_many_groups_have_no_key(trial: Embedding) -> None:
+    points = projected_of(many_classes(21))
+    assert [panel.columns for panel in projection_panels(points)] == [0, 0]
+    by_class = draw_projection(points).axes[1]
+    assert by_class.get_title(loc="left") == "by class (21; colours repeat)"
+    assert by_class.get_legend() is None

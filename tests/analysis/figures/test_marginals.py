@@ -1,13 +1,16 @@
 """Marginal effects, interactions and the audit's scatter plots."""
 
 import math
+from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 
 from analysis.figures.audit import audit_panels, draw_audit
 from analysis.figures.interactions import draw_interactions, interactions
 from analysis.figures.marginals import draw_marginals, marginals
+from analysis.figures.save import KINDS, write_figure
 from analysis.findings import Findings
 from tests.analysis.run_folder import RunBuilder
 
@@ -103,3 +106,14 @@ def test_a_title_stays_within_a_narrow_figure(crossed: Findings) -> None:
     title = figure.texts[0]
     assert title.get_text().startswith("Mean accuracy over pairs of weights")
     assert title.get_window_extent().x1 <= figure.bbox.x1
+
+
+def test_a_users_matplotlibrc_decides_nothing(crossed: Findings, tmp_path: Path) -> None:
+    effects = marginals(crossed)
+    write_figure(tmp_path / "ours", "marginals", draw_marginals(effects))
+    with matplotlib.rc_context({"text.usetex": True, "font.size": 30, "savefig.bbox": "tight", "axes.grid": True}):
+        write_figure(tmp_path / "theirs", "marginals", draw_marginals(effects))
+        assert matplotlib.rcParams["text.usetex"], "and is left as it was"
+    for kind in KINDS:
+        ours, theirs = ((tmp_path / whose / f"marginals.{kind}").read_bytes() for whose in ("ours", "theirs"))
+        assert ours == theirs
