@@ -17,7 +17,7 @@ from analysis.selection import CRITERIA, Configuration, choose, criterion_values
 from analysis.statistics import Correlation, Spread, correlations
 from mixem.config import LossWeights
 from mixem.files import write_bytes
-from mixem.run import Run, Status
+from mixem.run import ReportPlace, Run, Status
 
 LABEL_FREE = ("silhouette", "davies_bouldin", "confidence", "argmax", "augmentations")
 """The criteria that a trial's record holds as they are."""
@@ -140,8 +140,8 @@ def _agreement(clusters: Mapping[str, Numbers | None]) -> dict[str, float]:
     return {hash: fmean(values) for hash, values in indices.items() if values}
 
 
-def write_audit(run: Run, audits: Sequence[Audit], trained_on: str) -> Path:
-    """Write audit.csv into the run folder, one row a criterion. `trained_on`: as `analysis.results.trained_on`."""
+def write_audit(place: Run | ReportPlace, audits: Sequence[Audit], trained_on: str) -> Path:
+    """Write audit.csv beside the tables, one row a criterion. `trained_on`: as `analysis.results.trained_on`."""
     rows = [
         {
             "criterion": a.criterion,
@@ -163,4 +163,4 @@ def write_audit(run: Run, audits: Sequence[Audit], trained_on: str) -> Path:
         }
         for a in audits
     ]
-    return write_bytes(run.audit_file, pd.DataFrame(rows).to_csv(index=False).encode())
+    return write_bytes(place.audit_file, pd.DataFrame(rows).to_csv(index=False).encode())

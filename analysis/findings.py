@@ -27,7 +27,7 @@ from analysis.selection import (
 from analysis.statistics import Spread, spread
 from mixem.errors import MixemError
 from mixem.records import RunSpec
-from mixem.run import Run, Status
+from mixem.run import ReportPlace, Run, Status
 
 
 class MethodScores(NamedTuple):
@@ -60,7 +60,7 @@ class Findings:
     results: pd.DataFrame = field(repr=False)
     """One row a trial, as `analysis.load_results` gives it."""
     overrides: tuple[str, ...] = ()
-    """What was changed of the run's spec; the best configuration is of the run's own."""
+    """What was changed of the run's spec; empty where nothing is. The best configuration is of the run's own."""
 
     @classmethod
     def of(cls, run: Run | Path | str, overrides: Iterable[str] = ()) -> "Findings":
@@ -70,7 +70,22 @@ class Findings:
         """
         run, overrides = Run.at(run), tuple(overrides)
         spec = changed_spec(run, overrides)
+        if overrides and spec == changed_spec(run):
+            overrides = ()
         return cls(run, spec, results_of(run, spec), overrides)
+
+    @property
+    def what_if(self) -> str:
+        """The criterion that is asked about in place of the run's own, with its weights; empty for the run's own."""
+        if not self.overrides:
+            return ""
+        weights = self.spec.reference.model_dump().values() if self.spec.criterion == "reference" else ()
+        return "-".join((self.spec.criterion, *map(repr, weights)))
+
+    @property
+    def place(self) -> ReportPlace:
+        """Where the tables and the report go: a what-if leaves the run's own as they are."""
+        return self.run.what_if(self.what_if) if self.what_if else self.run.report
 
     @cached_property
     def varying(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from mixem.config import Config
 from mixem.errors import CheckpointError, ConfigError
 from mixem.files import each, write_bytes
 from mixem.records import BaseRecord, Provenance, RunSpec, TrialRecord
-from mixem.run import BaseFolder, Run, StageState, Status
+from mixem.run import BaseFolder, ReportPlace, Run, StageState, Status
 from mixem.settings import base_hash, config_hash, merge, override, parse_assignment, set_key, validate
 
 TERMS = ("contrastive", "component_entropy", "instance", "push", "pull")
@@ -86,11 +86,11 @@ def results_of(run: Run, spec: RunSpec) -> pd.DataFrame:
     return table.assign(**_nullable(table, configs)).copy()  # in one piece again
 
 
-def write_tables(run: Run, results: pd.DataFrame) -> tuple[Path, Path]:
-    """Write results.csv and results.parquet into the run folder; returns their paths."""
+def write_tables(place: Run | ReportPlace, results: pd.DataFrame) -> tuple[Path, Path]:
+    """Write results.csv and results.parquet into the run folder, or beside a what-if; returns their paths."""
     lists = [str(key) for key in results if any(isinstance(value, tuple) for value in results[key])]
     text = results.assign(**{key: results[key].map(_as_text) for key in lists})
-    csv, parquet = run.table_files
+    csv, parquet = place.table_files
     write_bytes(csv, text.to_csv(index=False).encode())
     write_bytes(parquet, results.to_parquet(None, engine="pyarrow", index=False))
     return csv, parquet
@@ -147,7 +147,17 @@ def _row(state: StageState[TrialRecord], config: Config | None, baselines: dict[
     if state.record:
         row = merge(row, state.record.model_dump(exclude={"trial", "status", "provenance"}))
         row["provenance"] = _provenance(state.record.provenance)
-    return row | baselines.get(row.get("base", ""), {})
+    row = row | baselines.get(row.get("base", ""), {})
+    return {key: _as_unicode(value) for key, value in row.items()}
+
+
+def _as_unicode(value: Any) -> Any:
+    """The value, with what is no character of its texts escaped: a path may hold some, and tables cannot."""
+    if isinstance(value, dict):
+        return {key: _as_unicode(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map(_as_unicode, value))
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _nullable(table: pd.DataFrame, configs: Mapping[str, Config]) -> dict[str, "pd.Series[Any]"]:
@@ -159,7 +169,7 @@ def _nullable(table: pd.DataFrame, configs: Mapping[str, Config]) -> dict[str, "
 
 def _column_of(key: str, table: pd.DataFrame, configs: Mapping[str, Config]) -> "pd.Series[Any]":
     setting = attrgetter(key)
-    values = [setting(configs[hash]) if hash in configs else math.nan for hash in table["trial"]]
+    values = [_as_unicode(setting(configs[hash])) if hash in configs else math.nan for hash in table["trial"]]
     return pd.Series(values, index=table.index, dtype=object)
 
 

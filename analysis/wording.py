@@ -4,6 +4,7 @@ What emphasises a part of it is `Markup`, made of escaped text.
 """
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,13 @@ def unfinished(findings: "Findings") -> Markup:
     if findings.selection is None:
         return head + " Nothing is picked yet."
     return head + " The pick is provisional, made among the configurations whose trials have all finished."
+
+
+def what_if(findings: "Findings") -> Markup:
+    """That the page is by another criterion than the run's."""
+    head = strong(f"What if: by {findings.what_if}.")
+    text = " Asked for with {}. The run's own report, by its own criterion, and best.yaml are left as they are."
+    return head + Markup(text).format(" ".join(f"--set {change}" for change in findings.overrides))
 
 
 def collapse(trial: str, problem: str) -> Markup:
@@ -220,10 +228,20 @@ def warned(count: int, finished: int) -> str:
 # Pictures
 
 
-CLASSES_INTRODUCTION = (
-    "After the paper's figures 4 to 13: a row for each component that holds at least 1 % of the class, with ten random "
-    "images of it. To the left, how the class's images spread over the components, the row's in red."
-)
+def classes_introduction(shown: int, total: int) -> str:
+    """What the pictures of the classes show."""
+    which = f" Shown are the {shown} of {total} classes that are spread over components the most." * (shown < total)
+    return (
+        "After the paper's figures 4 to 13: a row for each component that holds at least 1 % of the class (twelve at "
+        "most), with ten random images of it. To the left, how the class's images spread over the components, the "
+        f"row's in red.{which}"
+    )
+
+
+def failed_pictures(failures: Mapping[str, str]) -> str:
+    """Which pictures of a report could not be drawn, and why."""
+    reasons = "; ".join(f"{name} ({reason})" for name, reason in failures.items())
+    return f"{plural(len(failures), 'picture')} of the report could not be drawn: {reasons}"
 
 
 def components_introduction(pick: "Selection", missing: str) -> Markup:
@@ -280,25 +298,29 @@ def provenance_label(key: str) -> str:
 PROVENANCE_REMARK = "As recorded by the finished trials; several values mean that the trials differ."
 
 
-def commands(folder: str) -> str:
-    """How to run it again."""
-    return f"""# what is missing of the sweep, then this report (finished trials are not repeated)
+def commands(folder: str, overrides: Sequence[str] = ()) -> str:
+    """How to run it again; `overrides`: what was changed of the run's spec."""
+    changes = "".join(f" --set {shlex.quote(change)}" for change in overrides)
+    report = "the run's own report" if overrides else "this report"
+    return f"""# what is missing of the sweep, then {report} (finished trials are not repeated)
 mixem sweep FILE
 
 
 # only this report
-mixem report {folder}
+mixem report {folder}{changes}
 
 
 # the picked configuration and its weights
-mixem export {folder} -o best
+mixem export {folder}{changes} -o best
 mixem train best/best.yaml"""
 
 
-TABLES = Markup(
-    "The tables behind this page are <code>results.csv</code>, <code>results.parquet</code> and <code>audit.csv</code> "
-    "in the run folder."
-)
+def tables(findings: "Findings") -> Markup:
+    """Where the numbers of the page are."""
+    names = ("results.csv", "results.parquet", "audit.csv")
+    csv, parquet, audit = (Markup("<code>{}</code>").format(name) for name in names)
+    where = "beside it" if findings.what_if else "in the run folder"
+    return Markup("The tables behind this page are {}, {} and {} {}.").format(csv, parquet, audit, where)
 
 
 # Lines of the terminal

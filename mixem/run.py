@@ -250,6 +250,29 @@ BaseFolder = StageFolder[BaseRecord]
 
 
 @dataclass(frozen=True)
+class ReportPlace:
+    """Where a report goes: the folder of its page and pictures, and that of the tables behind it."""
+
+    folder: Path
+    tables: Path
+
+    @property
+    def page(self) -> Path:
+        """The report."""
+        return self.folder / "index.html"
+
+    @property
+    def table_files(self) -> tuple[Path, Path]:
+        """The table of trials, as CSV and as Parquet."""
+        return self.tables / "results.csv", self.tables / "results.parquet"
+
+    @property
+    def audit_file(self) -> Path:
+        """What each criterion would have picked."""
+        return self.tables / "audit.csv"
+
+
+@dataclass(frozen=True)
 class Run:
     """RUN, the folder of a sweep: on a disk, on NFS, or in an object storage."""
 
@@ -291,12 +314,12 @@ class Run:
     @property
     def table_files(self) -> tuple[Path, Path]:
         """The table of trials, as CSV and as Parquet."""
-        return self.path / "results.csv", self.path / "results.parquet"
+        return self.report.table_files
 
     @property
     def audit_file(self) -> Path:
         """What each criterion would have picked."""
-        return self.path / "audit.csv"
+        return self.report.audit_file
 
     @property
     def best_files(self) -> tuple[Path, Path]:
@@ -311,7 +334,17 @@ class Run:
     @property
     def page(self) -> Path:
         """The report."""
-        return self.report_folder / "index.html"
+        return self.report.page
+
+    @property
+    def report(self) -> "ReportPlace":
+        """Where the report goes."""
+        return ReportPlace(self.report_folder, self.path)
+
+    def what_if(self, name: str) -> "ReportPlace":
+        """Where a report by another criterion goes, with its own tables."""
+        folder = self.report_folder.with_name(f"{self.report_folder.name}-{name}")
+        return ReportPlace(folder, folder)
 
     def trial(self, hash: str) -> TrialFolder:
         """The folder of a trial."""

@@ -34,6 +34,7 @@ def run_sweep(plan: Plan, address: str | None, dry_run: bool, retry_failed: bool
     check_home()
     if address is None:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # our own Ray listens on loopback only
+    from analysis.wording import failed_pictures
     from sweeps.summary import print_summary
 
     console = Console()
@@ -47,11 +48,14 @@ def run_sweep(plan: Plan, address: str | None, dry_run: bool, retry_failed: bool
             file=sys.stderr,
         )
         raise typer.Exit(130) from None
-    print_summary(plan.run.path, console)
+    answer = print_summary(plan.run.path, console)
+    problems = [failed_pictures(answer.failures)] if answer.failures else []
     if failed := sum(status in FAILURES for status in statuses.values()):
-        raise MixemError(
+        problems.append(
             f"{failed} of {len(statuses)} trials failed; {plan.run.page} says why, --retry-failed runs them again"
         )
+    if problems:
+        raise MixemError("; ".join(problems))
 
 
 def _grown(plan: Plan) -> Plan:

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from analysis import wording
 from analysis.findings import Findings
-from analysis.report import write_answer
+from analysis.report import Answer, write_answer
 from analysis.results import trained_on
 from sweeps.output import spelled
 
@@ -16,8 +16,8 @@ UNLABELLED = {"clusters_used": "clusters used", "size_entropy": "entropy of size
 """What is shown of a clustering, without labels."""
 
 
-def print_summary(run: Path, console: Console) -> None:
-    """Write the report and the best configuration, and print the answer: what was picked, and how it scores."""
+def print_summary(run: Path, console: Console) -> Answer:
+    """Write the best configuration and the report, and print the answer: what was picked, and how it scores."""
 
     def say(text: str, style: str | None = None) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=True, style=style)
@@ -27,7 +27,7 @@ def print_summary(run: Path, console: Console) -> None:
     selection, best = findings.selection, answer.best
     if selection is None or best is None:
         say(f"{findings.why_none}\nreport: {answer.report}")
-        return
+        return answer
     say(wording.picked(selection.criterion, selection.settings), style="bold")
     _print_scores(_scores(findings, console.encoding), console)
     for trial, warnings in findings.picked["warnings"].items():
@@ -35,6 +35,7 @@ def print_summary(run: Path, console: Console) -> None:
             say(wording.summary_warning(str(trial), problem))
     for name, path in (("report", answer.report), ("best configuration", best.config), ("its weights", best.weights)):
         say(f"{name}: {path}")
+    return answer
 
 
 def _print_scores(table: Table, console: Console) -> None:

@@ -1,8 +1,11 @@
 """Which pictures a run has: all that there is data for, drawn and written beside the page."""
 
+import logging
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
 from joblib import Parallel, delayed
 from markupsafe import Markup
@@ -10,7 +13,7 @@ from matplotlib.figure import Figure
 
 from analysis.embedding import Embedding, load_embedding
 from analysis.figures.audit import audit_panels, draw_audit
-from analysis.figures.components import class_rows, draw_class, draw_gallery, gallery
+from analysis.figures.components import class_rows, draw_class, draw_gallery, gallery, labels_of, shown_classes
 from analysis.figures.confusion import confusion, draw_confusion
 from analysis.figures.heatmap import draw_heatmap, heatmap_data
 from analysis.figures.interactions import draw_interactions, interactions
@@ -20,8 +23,12 @@ from analysis.figures.save import read_inline, remove_figures, write_figure
 from analysis.figures.scatter import draw_scatter, scatter_data
 from analysis.figures.value import Value, is_shown
 from analysis.findings import Findings
+from analysis.results import one_line
 from analysis.selection import LAMBDAS
 from mixem.errors import CheckpointError
+from mixem.files import is_local, is_storage_error
+
+logger = logging.getLogger(__name__)
 
 MAX_PANELS = 24
 """A grid with more values of lambda2 is shown as a sampled one."""
@@ -37,38 +44,98 @@ DESCRIPTIONS = {
 """The drawings that stand in the page itself."""
 
 
+CONSTANT = "All test images have the same features, so there is no projection of them: the encoder tells none apart."
+Drawing = Callable[[], Figure | None]
+"""Computes what a figure shows and draws it. None where the run has no data for it."""
+
+
 @dataclass(frozen=True)
 class Pictures:
     """What the page shows: drawings inline, photographs by their files' names without ending."""
 
-    inline: dict[str, Markup]
+    inline: Mapping[str, Markup]
     heatmaps: bool
     """Whether accuracy and criterion are heatmaps, or scatter plots: of sampled points, and of too many panels."""
     classes: tuple[tuple[str, str], ...]
     """Name of the class and of its picture."""
+    class_count: int
+    """How many classes have images; where there are many, only some have a picture."""
     gallery: bool
     missing: str
     """Why nothing of the components is shown, or no images; empty where all is."""
+    remarks: Mapping[str, str]
+    """What is said in place of a picture, by its name."""
+    failures: Mapping[str, str]
+    """Why pictures could not be made, by their names; the others do not depend on them."""
 
 
-def write_pictures(findings: Findings) -> Pictures:
-    """Draw and write all that the run has data for into RUN/report; pictures of an earlier report are removed."""
-    folder = findings.run.report_folder
+@dataclass(frozen=True)
+class Album:
+    """Draws pictures and writes them into a folder one by one; one that fails costs itself alone."""
+
+    folder: Path
+    inline: dict[str, Markup] = field(default_factory=dict)
+    remarks: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, draw: Drawing) -> bool:
+        """Draw a picture and write it; whether there is one now. Raises what an object storage that is away raises."""
+        try:
+            figure = draw()
+            if figure is None:
+                return False
+            write_figure(self.folder, name, figure)
+            if name in DESCRIPTIONS:
+                self.inline[name] = read_inline(self.folder, name, DESCRIPTIONS[name])
+        except Exception as error:  # whatever it is: the answer is worth more than a picture
+            if is_storage_error(error) and not is_local(self.folder):
+                raise  # every other picture would wait for it, too
+            self.fail(name, error)
+            return False
+        return True
+
+    def fail(self, name: str, error: Exception) -> None:
+        """Note why a picture could not be made."""
+        logger.debug("%s: cannot be drawn", name, exc_info=error)
+        lines = str(error).split("\n")
+        self.failures[name] = one_line(": ".join(filter(None, (type(error).__name__, lines[0].strip()))))
+        self.remarks[name] = f"The picture {name} could not be drawn ({self.failures[name]})."
+
+
+def write_pictures(findings: Findings, folder: Path) -> Pictures:
+    """Draw and write all that the run has data for; pictures of an earlier report are removed."""
     for name in (*DESCRIPTIONS, "gallery", "class-*"):
         remove_figures(folder, name)
     trial, missing = _embedding(findings)
-    projections = _begin_projection(trial)
-    classes = []
-    if trial and len(trial.images):
-        write_figure(folder, "gallery", draw_gallery(gallery(trial)))
-        for number, rows in enumerate(class_rows(trial)):
-            write_figure(folder, f"class-{number}", draw_class(rows))
-            classes.append((rows.name, f"class-{number}"))
-    inline, heatmaps = {}, _is_grid(findings)
-    for name, figure in _drawings(findings, heatmaps, trial, projections):
-        write_figure(folder, name, figure)
-        inline[name] = read_inline(folder, name, DESCRIPTIONS[name])
-    return Pictures(inline, heatmaps, tuple(classes), bool(trial and len(trial.images)), missing)
+    album, heatmaps = Album(folder), _is_grid(findings)
+    points = _begin_projection(trial, album)
+    photographed = trial if trial and len(trial.images) else None
+    has_gallery, classes = _add_photographs(album, photographed) if photographed else (False, ())
+    for name, draw in _drawings(findings, heatmaps, trial).items():
+        album.add(name, draw)
+    album.add("projection", lambda: _draw_projection(points, album))
+    return Pictures(
+        inline=album.inline,
+        heatmaps=heatmaps,
+        classes=classes,
+        class_count=len(labels_of(trial)) if trial else 0,
+        gallery=has_gallery,
+        missing=missing,
+        remarks=album.remarks,
+        failures=album.failures,
+    )
+
+
+def _add_photographs(album: Album, trial: Embedding) -> tuple[bool, tuple[tuple[str, str], ...]]:
+    """The gallery, if it could be drawn, and the names of the classes with those of their pictures."""
+    has_gallery = album.add("gallery", lambda: draw_gallery(gallery(trial)))
+    names = {f"class-{number}": label for number, label in enumerate(shown_classes(trial))}
+    drawn = [name for name, label in names.items() if album.add(name, partial(_draw_class, trial, label))]
+    return has_gallery, tuple((trial.class_names[names[name]], name) for name in drawn)
+
+
+def _draw_class(trial: Embedding, label: int) -> Figure:
+    return draw_class(class_rows(trial, label))
 
 
 def _embedding(findings: Findings) -> tuple[Embedding | None, str]:
@@ -87,34 +154,42 @@ def _is_grid(findings: Findings) -> bool:
     return findings.spec.search == "grid" and findings.results[LAMBDAS[1]].nunique() <= MAX_PANELS
 
 
-def _begin_projection(trial: Embedding | None) -> Iterator[Projection]:
+def _begin_projection(trial: Embedding | None, album: Album) -> Iterator[Projection | None]:
     """The trial's projection: computed from now on in a process of its own, as it takes as long as all the drawing."""
     # Ctrl-C need not be commented on
     warnings.filterwarnings("ignore", message=".* tasks which were still being processed by the workers")
-    projections: Iterator[Projection] = Parallel(n_jobs=2, return_as="generator")(
-        [delayed(projection)(trial)] if trial else []
-    )
-    return projections
+    tasks = [delayed(projection)(trial)] if trial else []
+    try:
+        points: Iterator[Projection | None] = Parallel(n_jobs=2, return_as="generator")(tasks)
+    except Exception as error:  # there may be no room for a process
+        album.fail("projection", error)
+        return iter(())
+    return points
 
 
-def _drawings(
-    findings: Findings, heatmaps: bool, trial: Embedding | None, projections: Iterator[Projection]
-) -> Iterator[tuple[str, Figure]]:
-    """The drawings by name, the projection last."""
+def _draw_projection(projections: Iterator[Projection | None], album: Album) -> Figure | None:
+    """The projection, once it is computed. None without an embedding, and where all features are the same."""
+    for points in projections:  # at most one
+        if points:
+            return draw_projection(points)
+        album.remarks["projection"] = CONSTANT
+    return None
+
+
+def _drawings(findings: Findings, heatmaps: bool, trial: Embedding | None) -> dict[str, Drawing]:
+    """The drawings of what was computed here, by name."""
     values: tuple[Value, ...] = ("accuracy", "criterion")
-    for value in values:
-        if is_shown(findings, value):
-            if heatmaps:
-                yield value, draw_heatmap(heatmap_data(findings, value))
-            else:
-                yield value, draw_scatter(scatter_data(findings, value))
-    if effects := marginals(findings):
-        yield "marginals", draw_marginals(effects)
-    if pairs := interactions(findings):
-        yield "interactions", draw_interactions(pairs)
-    if audits := audit_panels(findings):
-        yield "audit", draw_audit(audits)
-    if trial and (matrix := confusion(trial)):
-        yield "confusion", draw_confusion(matrix)
-    for points in projections:
-        yield "projection", draw_projection(points)
+    drawings: dict[str, Drawing] = {value: partial(_draw_value, findings, value, heatmaps) for value in values}
+    drawings |= {
+        "marginals": lambda: draw_marginals(effects) if (effects := marginals(findings)) else None,
+        "interactions": lambda: draw_interactions(pairs) if (pairs := interactions(findings)) else None,
+        "audit": lambda: draw_audit(audits) if (audits := audit_panels(findings)) else None,
+        "confusion": lambda: draw_confusion(matrix) if trial and (matrix := confusion(trial)) else None,
+    }
+    return drawings
+
+
+def _draw_value(findings: Findings, value: Value, heatmaps: bool) -> Figure | None:
+    if not is_shown(findings, value):
+        return None
+    return draw_heatmap(heatmap_data(findings, value)) if heatmaps else draw_scatter(scatter_data(findings, value))

@@ -57,13 +57,17 @@ def page_of(findings: Findings, pictures: Pictures) -> Page:
         title=f"{spec.name}: MIX'EM on {spec.dataset}",
         eyebrow=f"MIX'EM sweep on {spec.dataset}",
         heading=spec.name,
-        header=list(_header(findings)),
+        header=list(_header(findings, pictures)),
         sections=[section for section in sections if section.blocks],
     )
 
 
-def _header(findings: Findings) -> Iterator[Block]:
+def _header(findings: Findings, pictures: Pictures) -> Iterator[Block]:
     """The answer, and what is to be said against it."""
+    if findings.what_if:
+        yield banner(wording.what_if(findings))
+    if pictures.failures:
+        yield warning(wording.failed_pictures(pictures.failures))
     if findings.unfinished:
         yield banner(wording.unfinished(findings))
     yield Paragraph(wording.lead(findings), "lead")
@@ -155,8 +159,12 @@ def _values(findings: Findings, pictures: Pictures) -> Section:
 
 
 def _drawings(pictures: Pictures, texts: Mapping[str, str]) -> list[Block]:
-    """Those of these drawings that there are."""
-    return [Drawing(name, pictures.inline[name], text) for name, text in texts.items() if name in pictures.inline]
+    """Those of these drawings that there are, and what is to be said in place of others."""
+    return [
+        Drawing(name, pictures.inline[name], text) if name in pictures.inline else Paragraph(pictures.remarks[name])
+        for name, text in texts.items()
+        if name in pictures.inline or name in pictures.remarks
+    ]
 
 
 def _effects(findings: Findings, pictures: Pictures) -> Section:
@@ -223,7 +231,8 @@ def _components(findings: Findings, pictures: Pictures) -> Section:
     if pictures.gallery:
         blocks.append(Photograph("gallery", captions.GALLERY_ALTERNATIVE, captions.GALLERY_CAPTION))
     if pictures.classes:
-        blocks += [Subheading("Every class by component"), Paragraph(wording.CLASSES_INTRODUCTION)]
+        introduction = wording.classes_introduction(len(pictures.classes), pictures.class_count)
+        blocks += [Subheading("Classes by component"), Paragraph(introduction)]
     blocks += [Photograph(file, captions.class_alternative(name)) for name, file in pictures.classes]
     return Section(heading, blocks)
 
@@ -269,7 +278,7 @@ def _again(findings: Findings) -> Section:
     rows = [(wording.provenance_label(key), ", ".join(texts)) for key, texts in values.items() if texts]
     folder = shlex.quote(run.path.name if run.is_local and run.path.is_absolute() else str(run))
     blocks: list[Block] = [Definitions(rows), Paragraph(wording.PROVENANCE_REMARK)] if rows else []
-    blocks += [Code(wording.commands(folder)), Paragraph(wording.TABLES)]
+    blocks += [Code(wording.commands(folder, findings.overrides)), Paragraph(wording.tables(findings))]
     return Section("Provenance and how to run it again", blocks)
 
 

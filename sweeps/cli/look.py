@@ -19,15 +19,16 @@ def status(run: RunFolder) -> None:
 def report(run: RunFolder, overrides: Overrides = None) -> None:
     """Write a run's tables, report and best configuration again, also of an unfinished run.
 
-    With --set criterion=… the report is by another criterion, and the best configuration stays.
+    With --set criterion=… the report of that criterion is written beside, in report-CRITERION/; all else stays.
     """
     from analysis.findings import Findings
     from analysis.report import write_answer
     from analysis.wording import claim_line
 
     findings = Findings.of(existing(run), overrides or ())
-    page = write_answer(findings).report
-    print(*map(claim_line, findings.claims), page, sep="\n")
+    answer = write_answer(findings)
+    print(*map(claim_line, findings.claims), answer.report, sep="\n")
+    answer.check()
 
 
 def compare(

@@ -68,7 +68,7 @@ def test_an_answer_of_27_trials_computes_everything_once(run: RunBuilder, monkey
     readings = ((Run, "spec"), (Run, "snapshot"), (findings, "results_of"))
     choices = ("varying_settings", "losses", "configurations", "select", "accuracies")
     judgements = ("seed_agreement", "criteria", "audit", "claims", "scored_trials")
-    figures = ("marginals", "interactions", "audit_panels", "confusion", "gallery", "class_rows", "load_embedding")
+    figures = ("marginals", "interactions", "audit_panels", "confusion", "gallery", "shown_classes", "load_embedding")
     for owner, name in readings:
         count_calls(monkeypatch, calls, owner, name)
     for name in (*choices, *judgements):

@@ -1,12 +1,20 @@
 """The report: files beside the page, and what the page says."""
 
+import os
 import re
+import signal
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from analysis.export import export
+from analysis.figures import pictures
 from analysis.report import write_answer, write_report
+from mixem.errors import MixemError
 from mixem.settings import load_config
 from tests.analysis.page_reader import Page
 from tests.analysis.run_folder import Axes, RunBuilder, change_record
@@ -272,11 +280,148 @@ def test_an_answer_is_the_report_and_the_best_configuration(small: RunBuilder) -
     assert load_config(answer.best.config).loss.lambda2 == 0.1
 
 
-def test_another_criterion_leaves_the_best_configuration(small: RunBuilder) -> None:
-    answer = write_answer(small.finish_all().findings("criterion=contrastive"))
+WHAT_IF = "criterion=contrastive"
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A run with its answer, its files before and after another criterion was asked about, and the page of that."""
+
+    run: RunBuilder
+    before: dict[str, bytes]
+    after: dict[str, bytes]
+    page: Page
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Asked:
+    run = RunBuilder(tmp_path_factory.mktemp("asked") / "run", axes={"loss.lambda2": [0.0, 0.1], "seed": [0]})
+    write_answer(run.finish_all().findings())
+    before = files_of(run.path)
+    answer = write_answer(run.findings(WHAT_IF))
     assert answer.best is None
-    assert not small.run.best_files[0].exists()
-    assert "lowest contrastive validation loss" in Page(answer.report.read_text()).text
+    assert answer.report == run.path / "report-contrastive" / "index.html"
+    return Asked(run, before, files_of(run.path), Page(answer.report.read_text()))
+
+
+def test_a_what_if_leaves_the_answer_as_it_is(asked: Asked) -> None:
+    assert {name: asked.after[name] for name in asked.before} == asked.before
+    added = asked.after.keys() - asked.before.keys()
+    assert {name.partition("/")[0] for name in added} == {"report-contrastive"}
+    assert {f"report-contrastive/{name}" for name in ("results.csv", "results.parquet", "audit.csv")} < added
+    assert "report-contrastive/accuracy.png" in added
+
+
+def test_a_what_if_says_so_at_its_top(asked: Asked) -> None:
+    text = asked.page.text
+    assert text.index("What if: by contrastive.") < text.index("Picked without labels")
+    assert "lowest contrastive validation loss" in text
+
+
+def test_the_commands_of_a_what_if_carry_its_criterion(asked: Asked, tmp_path: Path) -> None:
+    command = re.search(r"mixem export run --set (\S+) -o best", asked.page.text)
+    assert command
+    assert f"mixem report run --set {WHAT_IF}" in asked.page.text
+    picked, own = asked.run.findings(WHAT_IF).selection, asked.run.findings().selection
+    assert picked
+    assert own
+    assert picked.representative != own.representative
+    exported = export(asked.run.findings(command[1]), tmp_path).config.read_text()
+    assert f"# trial {picked.representative}, " in exported
+
+
+def test_other_weights_are_a_what_if_of_their_own(asked: Asked) -> None:
+    findings = asked.run.findings("reference.lambda2=0.5")
+    assert findings.place.folder.name == "report-reference-1.0-0.5-0.05-0.1"
+
+
+def test_the_runs_own_criterion_is_no_what_if(asked: Asked) -> None:
+    findings = asked.run.findings("criterion=reference")
+    assert findings.place == asked.run.run.report
+    assert not findings.what_if
+
+
+def test_a_picture_that_fails_costs_itself_alone(embedded: RunBuilder) -> None:
+    for trial in embedded.configs:
+        file = embedded.folder(trial).embedding_file
+        arrays = dict(np.load(file))
+        arrays["features"][7] = np.nan
+        np.savez(file, **arrays)
+    answer = write_answer(embedded.findings())
+    assert list(answer.failures) == ["projection"]
+    with pytest.raises(
+        MixemError, match=r"^1 picture of the report could not be drawn: projection \(ValueError: .*\)$"
+    ):
+        answer.check()
+    page = Page(answer.report.read_text())
+    assert "1 picture of the report could not be drawn: projection (ValueError" in page.text
+    assert "The picture projection could not be drawn" in page.text
+    assert {*PHOTOGRAPHS, "confusion.png"} < set(page.addresses)
+    assert answer.best
+    assert answer.best.config.exists()
+
+
+def test_the_answer_is_written_before_any_picture(embedded: RunBuilder) -> None:
+    write_answer(embedded.findings())
+    written = {path: path.stat().st_mtime_ns for path in embedded.path.rglob("*") if path.is_file()}
+    answer = [*embedded.run.table_files, *embedded.run.best_files, embedded.run.audit_file]
+    pictures = [path for path in embedded.run.report_folder.iterdir() if path != embedded.run.page]
+    assert max(written[path] for path in answer) < min(written[path] for path in pictures)
+
+
+def die(trial: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.ray
+def test_a_helper_process_that_dies_costs_its_picture_alone(
+    embedded: RunBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "projection", die)
+    answer = write_answer(embedded.findings())
+    assert list(answer.failures) == ["projection"]
+    assert answer.failures["projection"].startswith("TerminatedWorkerError")
+    assert answer.best
+    assert "confusion.png" in Page(answer.report.read_text()).addresses
+    monkeypatch.undo()
+    assert write_answer(embedded.findings()).failures == {}
+
+
+def test_lost_weights_are_said_once_the_report_is_written(one_seed: RunBuilder) -> None:
+    for trial in one_seed.finish_all().configs:
+        one_seed.folder(trial).weights_file.unlink()
+    with pytest.raises(MixemError, match="weights"):
+        write_answer(one_seed.findings())
+    assert one_seed.run.page.exists()
+
+
+def test_equal_features_are_said_in_place_of_their_projection(embedded: RunBuilder) -> None:
+    for trial in embedded.configs:
+        file = embedded.folder(trial).embedding_file
+        arrays = dict(np.load(file))
+        np.savez(file, **arrays | {"features": np.full_like(arrays["features"], 0.3)})
+    answer = write_answer(embedded.findings())
+    page = Page(answer.report.read_text())
+    assert "All test images have the same features" in page.text
+    assert "projection.png" not in page.addresses
+    assert answer.failures == {}
+
+
+def test_names_that_are_no_unicode_do_not_hinder_a_report(embedded: RunBuilder) -> None:
+    names = np.array(["caf\udce9", "$", "\u732b"], dtype=np.str_)
+    for trial in embedded.configs:
+        file = embedded.folder(trial).examples_file
+        np.savez(file, **dict(np.load(file)) | {"class_names": names})
+        change_record(embedded.folder(trial).result_file, "provenance.data", ["in pictures-\udce9"])
+    answer = write_answer(embedded.findings())
+    assert answer.failures == {}
+    assert "in pictures-\\udce9" in Page(answer.report.read_text(encoding="utf-8")).text
+    assert r'alt="caf\xe9: its mixture' in answer.report.read_text(encoding="utf-8")
+    assert pd.read_parquet(embedded.run.table_files[1])["provenance.data"].iloc[0] == [r"in pictures-\udce9"]
 
 
 def test_without_a_pick_an_answer_is_the_report(run: RunBuilder) -> None:
