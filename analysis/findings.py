@@ -1,18 +1,19 @@
 """What a run has come to: read once, chosen once, judged once; report, export, terminal and notebook show it."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from analysis.audit import Audit, audit, criteria, losses, seed_agreement
 from analysis.certainty import Intervals, Ties, intervals, ties
 from analysis.claims import Claim, claims, scored_trials
-from analysis.results import CONTEXT_METHODS, METHODS, METRICS, changed_spec, results_of, trained_on
+from analysis.labels import labeller
+from analysis.results import CONFIG_COLUMNS, CONTEXT_METHODS, METHODS, METRICS, changed_spec, results_of, trained_on
 from analysis.selection import (
     ACCURACY,
     LAMBDAS,
@@ -96,6 +97,15 @@ class Findings:
     def shown_settings(self) -> tuple[str, ...]:
         """Lambda2 to lambda4 and every other setting that varies: what tells the trials apart."""
         return tuple(dict.fromkeys((*LAMBDAS[1:], *self.varying)))
+
+    @cached_property
+    def _labels(self) -> dict[str, Callable[[Any], str]]:
+        written = self.results[self.results["configuration"].notna()]
+        return {key: labeller(written[key]) for key in CONFIG_COLUMNS}
+
+    def labels(self, settings: Mapping[str, Any]) -> dict[str, str]:
+        """These settings as they are written: no two values of the run that differ are written alike."""
+        return {key: self._labels[key](value) for key, value in settings.items()}
 
     @cached_property
     def losses(self) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from markupsafe import Markup
 
@@ -28,17 +27,6 @@ def number(value: Spread | float, decimals: int = 3) -> str:
 def percent(share: Spread | float, decimals: int = 1) -> str:
     """A share in percent, with its deviation over the seeds where there is one."""
     return number(share.times(100) if isinstance(share, Spread) else 100 * share, decimals)
-
-
-def plain(value: Any) -> str:
-    """A setting as one would write it; a dash where it is unknown."""
-    if value is None:
-        return "null"
-    if value != value:  # NaN
-        return "–"
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else f"{value:g}"
-    return str(value)
 
 
 def plural(count: int, noun: str) -> str:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from analysis.formats import NAMES, headed, joined, name_of, nowrap, number, percent, plain, plural, soft, strong
+from analysis.formats import NAMES, headed, joined, name_of, nowrap, number, percent, plural, soft, strong
+from analysis.labels import plain
 from analysis.statistics import Spread
 from mixem.config import Criterion, LossWeights
 from mixem.records import RunSpec
@@ -46,7 +47,8 @@ def lead(findings: "Findings") -> Markup:
         reason = f"{findings.why_none[:1].upper()}{findings.why_none[1:]}"
         return Markup("There is no result to show. {}.").format(reason)
     if not findings.labelled:
-        weights = [f"{name_of(key)}\u00a0=\u00a0{plain(value)}" for key, value in pick.settings.items() if key in NAMES]
+        labels = findings.labels(pick.settings)
+        weights = [f"{name_of(key)}\u00a0=\u00a0{label}" for key, label in labels.items() if key in NAMES]
         text = "Picked without labels: {}. The data has no labels, so there is no accuracy to report."
         return Markup(text).format(", ".join(weights))
     accuracy = findings.scores[0].scores["acc"]

@@ -2,12 +2,13 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
+from analysis.labels import labeller, range_labeller
 from mixem.config import Config, Count, CountOrZero, Criterion, LossWeights, Positive, Section, Seed, Weight
 from mixem.errors import ConfigError
 from mixem.files import run_path
@@ -227,17 +228,16 @@ class SweepSpec(SearchSettings):
 
     def point(self, config: Config, keys: Iterable[str] | None = None) -> str:
         """Where a trial lies on the axes (all, or those named by `keys`), in words."""
-        return ", ".join(f"{key} = {_shown(value_at(config, key))}" for key in keys or self.axes)
+        return ", ".join(f"{key} = {self._label(key)(value_at(config, key))}" for key in keys or self.axes)
+
+    def _label(self, key: str) -> Callable[[Any], str]:
+        """How the values of an axis are written: no two alike."""
+        axis = self.axes.get(key, ())
+        return range_labeller(axis.low, axis.high) if isinstance(axis, Range) else labeller(axis)
 
 
 _NOT_SET = object()
 """Where the configuration of a spec has no value: null is one."""
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "null"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def spec_hash(spec: SweepSpec) -> str:

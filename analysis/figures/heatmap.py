@@ -33,6 +33,7 @@ from analysis.figures.value import (
 )
 from analysis.findings import Findings
 from analysis.formats import name_of
+from analysis.labels import labeller
 from analysis.selection import LAMBDAS, Configuration, choose
 from analysis.statistics import NO_SPREAD, Spread
 from mixem.run import Status
@@ -188,9 +189,9 @@ def _colours(data: HeatmapData) -> ScalarMappable:
 
 
 def _label(ax: Axes, data: HeatmapData, index: int, across: int) -> None:
-    ax.set_title(f"{name_of(LAMBDAS[1])} = {data.lambda2[index]:g}", size=10, color=INK, pad=6)
-    ax.set_xticks(range(len(data.lambda4)), [f"{x:g}" for x in data.lambda4])
-    ax.set_yticks(range(len(data.lambda3)), [f"{y:g}" for y in data.lambda3])
+    ax.set_title(f"{name_of(LAMBDAS[1])} = {labeller(data.lambda2)(data.lambda2[index])}", size=10, color=INK, pad=6)
+    ax.set_xticks(range(len(data.lambda4)), list(map(labeller(data.lambda4), data.lambda4)))
+    ax.set_yticks(range(len(data.lambda3)), list(map(labeller(data.lambda3), data.lambda3)))
     ax.tick_params(length=0, labelsize=9, colors=INK)
     if index + across >= len(data.panels):
         ax.set_xlabel(name_of(LAMBDAS[3]), size=9, color=INK)

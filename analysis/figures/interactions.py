@@ -13,6 +13,7 @@ from analysis.figures.marginals import factors
 from analysis.figures.style import INK, MAX_COLUMNS, finish, our_settings, panels
 from analysis.findings import Findings
 from analysis.formats import name_of
+from analysis.labels import labeller
 from analysis.statistics import NO_SPREAD, Spread, spread
 
 
@@ -46,9 +47,10 @@ def draw_interactions(data: Sequence[Interaction]) -> Figure:
     figure, axes = panels(len(data), "Mean accuracy over pairs of weights: parallel lines do not interact")
     for ax, interaction in zip(axes, data, strict=True):
         colours = colormaps["viridis"](np.linspace(0.1, 0.85, len(interaction.line_values)))
+        label = labeller(interaction.line_values)
         for value, spreads, colour in zip(interaction.line_values, interaction.spreads, colours, strict=True):
             means = [spread.mean for spread in spreads]
-            ax.plot(range(len(means)), means, "-o", color=colour, linewidth=1.8, markersize=4.5, label=f"{value:g}")
+            ax.plot(range(len(means)), means, "-o", color=colour, linewidth=1.8, markersize=4.5, label=label(value))
         legend = ax.legend(
             title=name_of(interaction.lines),
             loc="lower left",
@@ -64,6 +66,7 @@ def draw_interactions(data: Sequence[Interaction]) -> Figure:
         )
         legend.get_title().set_color(INK)
         finish(ax, name_of(interaction.across), "mean ACC in %")
-        ax.set_xticks(range(len(interaction.across_values)), [f"{value:g}" for value in interaction.across_values])
+        names = list(map(labeller(interaction.across_values), interaction.across_values))
+        ax.set_xticks(range(len(names)), names)
         ax.set_xlim(-0.3, len(interaction.across_values) - 0.7)
     return figure

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from analysis.figures.style import GRAY, INK, PICKED, finish, our_settings, panels
 from analysis.findings import Findings
 from analysis.formats import name_of
+from analysis.labels import labeller
 from analysis.selection import LAMBDAS
 from analysis.statistics import Spread, spread
 
@@ -61,6 +62,6 @@ def draw_marginals(data: Sequence[Marginal]) -> Figure:
             text = f"{at.mean:.1f}{deviation}"
             ax.text(place, 1.02, text, size=8, color=INK, ha="center", transform=ax.get_xaxis_transform())
         finish(ax, name_of(marginal.key), "ACC in %")
-        ax.set_xticks(places, [f"{value:g}" for value in marginal.values])
+        ax.set_xticks(places, list(map(labeller(marginal.values), marginal.values)))
         ax.set_xlim(-0.5, len(marginal.values) - 0.5)
     return figure

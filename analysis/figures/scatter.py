@@ -25,7 +25,8 @@ from analysis.figures.value import (
     value_of,
 )
 from analysis.findings import Findings
-from analysis.formats import name_of, plain
+from analysis.formats import name_of
+from analysis.labels import plain
 from analysis.selection import LAMBDAS, Configuration
 from analysis.statistics import Spread
 from mixem.records import AxisRange

@@ -10,7 +10,8 @@ from markupsafe import Markup
 from analysis import captions, wording
 from analysis.figures.pictures import Pictures
 from analysis.findings import Findings, MethodScores
-from analysis.formats import headed, interval, joined, nowrap, number, percent, plain, strong, symbol
+from analysis.formats import headed, interval, joined, nowrap, number, percent, strong, symbol
+from analysis.labels import labeller
 from analysis.page.blocks import (
     Block,
     Cell,
@@ -102,7 +103,7 @@ def _sweep(findings: Findings) -> Section:
 
 def _planned(axis: Sequence[Any] | AxisRange) -> list[str]:
     """The values of an axis."""
-    return [f"{axis.low:g} to {axis.high:g}"] if isinstance(axis, AxisRange) else list(map(plain, axis))
+    return [f"{axis.low:g} to {axis.high:g}"] if isinstance(axis, AxisRange) else list(map(labeller(axis), axis))
 
 
 def _pick(findings: Findings) -> Section:
@@ -111,7 +112,7 @@ def _pick(findings: Findings) -> Section:
     if pick is None:
         return Section("", [])
     rows = [
-        ("Configuration", wording.settings_of(pick.settings)),
+        ("Configuration", wording.settings_of(findings.labels(pick.settings))),
         ("Rule", wording.rule(findings.spec)),
         ("Its value", wording.criterion_value(pick)),
         ("Trial to export", wording.trial_to_export(pick)),
@@ -202,7 +203,8 @@ def _audit(findings: Findings, pictures: Pictures) -> Section:
     hidden = {LAMBDAS[0]} - set(findings.shown_settings)
     rows = []
     for audit in findings.audits:
-        settings = [f"{symbol(key)} = {plain(value)}" for key, value in audit.settings.items() if key not in hidden]
+        labels = findings.labels(audit.settings)
+        settings = [f"{symbol(key)} = {label}" for key, label in labels.items() if key not in hidden]
         correlations = map(interval, (audit.spearman, audit.kendall))
         cells = [
             Cell(joined(map(nowrap, settings))),
@@ -258,7 +260,7 @@ def _trials(findings: Findings) -> Section:
 def _trial(findings: Findings, row: Mapping[Any, Any], picked: bool) -> Row:
     reason = (row["reason"],) if isinstance(row["reason"], str) else ()
     notes = "; ".join((*(("picked",) if picked else ()), *reason, *_texts(row["warnings"])))
-    settings = (*(plain(row[key]) for key in findings.shown_settings), number(row["seed"], 0))
+    settings = (*findings.labels({key: row[key] for key in findings.shown_settings}).values(), number(row["seed"], 0))
     cells = [*map(numeric, settings), Cell(row["status"])]
     if row["status"] == Status.FINISHED:
         columns = (*(f"scores.mixem.{metric}" for metric in SCORES), "scores.argmax.acc")
@@ -296,4 +298,4 @@ def _distinct(column: Iterable[Any]) -> list[str]:
     distinct = list(dict.fromkeys(column))
     if all(isinstance(value, int | float | None) for value in distinct):
         distinct.sort(key=lambda value: (value is not None, value or 0))
-    return [plain(value) for value in distinct]
+    return list(map(labeller(distinct), distinct))

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from analysis.formats import interval, number, percent, plain, plural, symbol
+from analysis.formats import interval, number, percent, plural, symbol
+from analysis.labels import plain
 from analysis.statistics import Correlation, Spread
 from analysis.wording import difference, formula, p_value, provenance_label, settings_line, summary_score
 from mixem.config import Criterion, LossWeights

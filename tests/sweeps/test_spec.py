@@ -170,3 +170,14 @@ def test_text_of_a_sweep_is_set_as_it_stands(tmp_path: Path, key: str) -> None:
     spec = load_spec(file, [f"{key}=2026-11-26"])
     texts = {"run": spec.run, "name": spec.name}
     assert texts.get(key, spec.config.get("data", {}).get("root")) == "2026-11-26"
+
+
+def test_no_two_trials_of_close_values_are_described_alike(tmp_path: Path) -> None:
+    axes = "{loss.lambda2: [0.3, 0.30000000000000004], loss.lambda4: [0.1234567, 0.1234568], seed: [0]}"
+    path = tmp_path / "sweep.yaml"
+    path.write_text(f"metadata: {{sweep: {{name: close, preset: synthetic, axes: {axes}}}}}\n")
+    spec = load_spec(path)
+    described = list(map(spec.point, spec.trials().values()))
+    assert described[0] == "loss.lambda2 = 0.3, loss.lambda4 = 0.1234567, seed = 0"
+    assert described[3] == "loss.lambda2 = 0.30000000000000004, loss.lambda4 = 0.1234568, seed = 0"
+    assert len(set(described)) == 4
