@@ -3,6 +3,7 @@
 Defaults are the paper's common values; what differs by dataset stands in presets/<dataset>.yaml.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -24,6 +25,16 @@ def _absolute(root: str) -> str:
     return root if root.startswith("~") else str(Path(root).absolute())
 
 
+def _as_hex(value: Any) -> str:
+    """A colour as #rrggbb: one colour has one hash."""
+    from PIL import ImageColor  # few configurations name a colour
+
+    name = value.lower() if isinstance(value, str) else ""
+    if name not in ImageColor.colormap and not re.fullmatch("#([0-9a-f]{3}){1,2}", name):
+        raise ValueError("a colour is needed, such as white, or '#ffffff' in quotes")
+    return "#{:02x}{:02x}{:02x}".format(*ImageColor.getrgb(name))
+
+
 Number = Annotated[float, BeforeValidator(_reject_bool)]
 Weight = Annotated[float, Field(ge=0), BeforeValidator(_reject_bool), AfterValidator(_positive_zero)]
 Positive = Annotated[float, Field(gt=0), BeforeValidator(_reject_bool)]
@@ -31,6 +42,7 @@ Probability = Annotated[float, Field(ge=0, le=1), BeforeValidator(_reject_bool),
 HueShift = Annotated[float, Field(ge=0, le=0.5), BeforeValidator(_reject_bool), AfterValidator(_positive_zero)]
 Count = Annotated[int, Field(ge=1), BeforeValidator(_reject_bool)]
 CountOrZero = Annotated[int, Field(ge=0), BeforeValidator(_reject_bool)]
+Colour = Annotated[str, BeforeValidator(_as_hex)]
 Seed = Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(_reject_bool)]
 
 DatasetName = Literal["digits", "fashion_mnist", "cifar10", "cifar100_20", "stl10", "image_folder", "synthetic"]
@@ -57,12 +69,14 @@ class DataConfig(Section):
     """1 for gray images, 3 for RGB."""
     image_size: Annotated[int, Field(ge=8, le=512), BeforeValidator(_reject_bool)] = 32
     """Side in pixels; images of another size are resized when they are read."""
+    background: Colour = "#ffffff"
+    """What a folder's pictures show where they are transparent: a colour's name, or '#rrggbb' in quotes."""
     mean: tuple[Probability, ...] = (0.485, 0.456, 0.406)
     """Normalisation mean per channel, on the scale [0, 1] (default: ImageNet's)."""
     std: tuple[Positive, ...] = (0.229, 0.224, 0.225)
     """Normalisation standard deviation per channel."""
     limit: Count | None = None
-    """Use at most this many images of each training split. If None, all."""
+    """Use at most this many images of each training split. If None, all. All are read: the probes see them."""
     split_seed: Seed = 0
     """Seed of the subset and of the division into training and validation images."""
 

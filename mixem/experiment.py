@@ -127,6 +127,11 @@ def check_same_images(folder: StageFolder[StageRecord], record: StageRecord | No
         return
     before, now = record.provenance.data_checksum, dataset.checksum()
     if before != now:
+        if record.provenance.reader != dataset.reader:
+            raise DataError(
+                f"{folder.path}: made with pictures that are read otherwise since 0.2 ({dataset.read_otherwise}); "
+                "use another folder for the results"
+            )
         raise DataError(
             f"{folder.path}: made with other images than are there now (checksum {before[:12]}, now {now[:12]}); "
             "use another folder for the results"

@@ -30,6 +30,7 @@ def provenance(config: Config, dataset: Dataset) -> Provenance:
         "precision": resolve_precision(config.runtime, device),
         "threads": torch.get_num_threads(),
         "data_checksum": dataset.checksum(),
+        "reader": dataset.reader,
         "data": describe(dataset, config),
     }
     return Provenance.model_validate(values)

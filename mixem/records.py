@@ -95,6 +95,8 @@ class Provenance(Record, extra="allow"):
     data: tuple[str, ...] = ()
     data_checksum: str = ""
     """SHA-256 over the images."""
+    reader: int = 1
+    """The number of the way in which files became these images."""
     __pydantic_extra__: dict[str, str | int | float | None]
 
 

@@ -21,7 +21,7 @@ from mixem.files import read_text
 RECIPE_VERSION = 2
 """Part of every hash. Raised when a change of the code changes the numbers that a configuration gives."""
 
-LATER_KEYS: frozenset[str] = frozenset()
+LATER_KEYS: frozenset[str] = frozenset({"data.background"})
 """Dotted keys that this recipe has gained since it began; each enters the hash only where it differs from its default,
 so that the folders of earlier runs keep their names."""
 

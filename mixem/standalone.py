@@ -62,7 +62,7 @@ def evaluate(folder: Path | str, overrides: Iterable[str] = (), report: Report =
     """
     config, model = load_model(folder, overrides)
     components = config.model.components
-    test = load_dataset(config.data).pool("test")
+    test = load_dataset(config.data, report).pool("test")
     if len(test) < components:
         raise ConfigError(
             f"{config.data.name}: the test split has {len(test)} images, too few for {components} clusters"
@@ -103,7 +103,7 @@ def _trained_files(folder: Path) -> tuple[Path, Path]:
 
 
 def _load_images(config: Config, report: Report) -> Dataset:
-    dataset = load_dataset(config.data)
+    dataset = load_dataset(config.data, report)
     for line in describe(dataset, config):
         report(line)
     return dataset

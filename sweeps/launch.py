@@ -86,7 +86,7 @@ def run_missing(
         from sweeps.images import load_datasets
         from sweeps.preflight import check_images
 
-        datasets = load_datasets(plan)
+        datasets = load_datasets(plan, notify)
         check_images(plan, snapshot, datasets)
         jobs = _jobs(plan, missing, snapshot, datasets, address, retry_failed)
         if jobs.queued:

@@ -30,6 +30,8 @@ READERS: dict[str, Callable[[DataConfig], Pools]] = {
 }
 CHANNELS = {"digits": 1, "fashion_mnist": 1, "cifar10": 3, "cifar100_20": 3, "stl10": 3}
 """Channels of the datasets that come in one form only."""
+READERS_NOW = {"image_folder": (2, "orientation, transparency, hidden and linked folders, large JPEGs")}
+"""The number of a reader that gives other pixels than the first release's, which is 1, and what it reads otherwise."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,16 @@ class Dataset:
         """SHA-256 (hex) over names, shapes, images and labels of all pools; the same on every machine."""
         return self._checksum
 
+    @property
+    def reader(self) -> int:
+        """The number of the way in which its files become pixels."""
+        return READERS_NOW.get(self.name, (1, ""))[0]
+
+    @property
+    def read_otherwise(self) -> str:
+        """What this reader reads otherwise than the one before it."""
+        return READERS_NOW.get(self.name, (1, ""))[1]
+
     @cached_property
     def _checksum(self) -> str:
         digest = hashlib.sha256(self.name.encode())
@@ -92,8 +104,10 @@ class StageSplit:
     validation: ImageSet
 
 
-def load_dataset(data: DataConfig) -> Dataset:
+def load_dataset(data: DataConfig, report: Callable[[str], object] = lambda line: None) -> Dataset:
     """Read a dataset, its images resized to `data.image_size`.
+
+    `report` is given lines that tell how far the reading of a folder of pictures is, and what was left out.
 
     Raises ConfigError where `data.channels` does not fit the dataset, and DataError where its files are absent or
     damaged.
@@ -101,7 +115,8 @@ def load_dataset(data: DataConfig) -> Dataset:
     channels = CHANNELS.get(data.name, data.channels)
     if data.channels != channels:
         raise ConfigError(f"data.channels: {data.channels} is not allowed; {data.name} has {channels}")
-    return Dataset(data.name, READERS[data.name](data))
+    pools = read_image_folder(data, report) if data.name == "image_folder" else READERS[data.name](data)
+    return Dataset(data.name, pools)
 
 
 def split_stage(dataset: Dataset, data: DataConfig, stage: StageConfig) -> StageSplit:

@@ -36,7 +36,7 @@ def obtain(name: str, root: str | None, report: Callable[[str], None]) -> list[s
         if len(paths) < len(SOURCES[data.name].files):
             _download(data, report)
         _verify(data, report)
-    dataset = load_dataset(data)
+    dataset = load_dataset(data, report)
     lines = []
     for split, pool in dataset.pools.items():
         kind = "unlabelled" if pool.labels is None else f"{len(pool.class_names)} classes"

@@ -248,10 +248,11 @@ def test_text_is_shown_on_one_line_of_printable_characters() -> None:
 
 
 def test_a_run_folder_of_version_0_1_0_gives_the_table_it_gave() -> None:
-    """Of the fixture's own results.csv, but for the trial that had begun: its status was pending."""
+    """Of the fixture's own results.csv, later columns apart, and the trial that had begun, whose status was pending."""
     run = Run(Path(__file__).parents[1] / "first_house")
     table, first = load_results(run.path), pd.read_csv(run.table_files[0])
-    assert list(table) == list(first)
+    later = {"data.background", "provenance.reader"}
+    assert [column for column in table if column not in later] == list(first)
     expected = first["status"].mask(table["status"] == "started", "started")
     assert list(table["status"]) == list(expected)
     numbers = first.select_dtypes("number").columns

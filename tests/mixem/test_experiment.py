@@ -22,9 +22,11 @@ from mixem.checkpoint import load_tensors, save_tensors
 from mixem.data.dataset import Dataset, load_dataset, split_stage
 from mixem.data.image_set import ImageSet
 from mixem.errors import CheckpointError, ConfigError, DataError, DivergenceError, OutOfMemoryError
-from mixem.experiment import Experiment, load_base
+from mixem.experiment import Experiment, check_same_images, load_base
 from mixem.losses import LossTerms
 from mixem.model import MixtureModel, SimCLR, build
+from mixem.provenance import provenance
+from mixem.records import BaseRecord
 from mixem.run import Run, StageFolder, Status
 from mixem.scoring.clustering import cluster_scores
 from mixem.scoring.label_free import label_free
@@ -555,6 +557,34 @@ def test_a_base_encoder_of_other_images_is_refused(base: StageFolder[Any], synth
     assert all(dataset.checksum()[:12] in message for dataset in (synthetic, other))
     assert "made with other images than are there now" in message
     assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("made_by", "reason"),
+    [
+        ({}, "made with pictures that are read otherwise since 0.2 (orientation, transparency, "),  # an old record
+        ({"reader": 2}, "made with other images than are there now (checksum 000000000000, now "),
+    ],
+)
+def test_pictures_read_otherwise_are_refused_with_the_reason(
+    made_by: dict[str, int], reason: str, synthetic: Dataset, tmp_path: Path
+) -> None:
+    dataset, folder = Dataset("image_folder", synthetic.pools), Run(tmp_path).base("abc")
+    record = {"base": "abc", "epochs": 1, "seconds": 1, "scores": {}}
+    other, same = (
+        BaseRecord.model_validate({**record, "provenance": {"data_checksum": checksum, **made_by}})
+        for checksum in ("0" * 64, dataset.checksum())
+    )
+    with pytest.raises(DataError) as caught:
+        check_same_images(folder, other, dataset)
+    assert str(caught.value).startswith(f"{folder.path}: {reason}")
+    assert str(caught.value).endswith("; use another folder for the results")
+    check_same_images(folder, same, dataset)
+
+
+def test_a_record_keeps_the_number_of_the_reader(synthetic: Dataset, small: Configure) -> None:
+    assert provenance(small(), synthetic).reader == 1
+    assert provenance(small(), Dataset("image_folder", synthetic.pools)).reader == 2
 
 
 def test_a_damaged_base_encoder_is_refused_with_what_to_do(

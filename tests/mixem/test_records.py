@@ -127,7 +127,7 @@ def test_scores_are_unknown() -> None:
 
 def test_a_provenance_is_empty_and_takes_what_a_machine_says() -> None:
     provenance = Provenance.model_validate({"device": "cpu", "threads": 2})
-    assert provenance.model_dump() == {"data": (), "data_checksum": "", "device": "cpu", "threads": 2}
+    assert provenance.model_dump() == {"data": (), "data_checksum": "", "reader": 1, "device": "cpu", "threads": 2}
 
 
 def test_results_hold_no_extras() -> None:

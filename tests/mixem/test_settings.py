@@ -78,6 +78,8 @@ def another(annotation: Any, value: Any) -> Any:
         return "elsewhere" if str in options else 7
     if isinstance(value, bool):
         return not value
+    if isinstance(value, str):
+        return "#000000"
     return value + 1 if isinstance(value, int) else value * 0.5 + 0.01
 
 
@@ -540,3 +542,31 @@ def test_set_takes_text_as_it_stands(text: str) -> None:
 @pytest.mark.parametrize(("text", "value"), [("null", None), ("", None), ("'a #1'", "a #1"), ('"null"', "null")])
 def test_set_reads_quotes_and_null_as_yaml_does(text: str, value: str | None) -> None:
     assert parse_assignment(f"data.root={text}") == ("data.root", value)
+
+
+# Colours
+
+
+@pytest.mark.parametrize("colour", ["white", "White", "'#fff'", "#FFFFFF", "'#ffffff'"])
+def test_one_colour_has_one_hash(colour: str) -> None:
+    config = configure(f"data.background={colour}")
+    assert config.data.background == "#ffffff"
+    assert config_hash(config) == config_hash(configure())
+
+
+@pytest.mark.parametrize("colour", ["navy", "#000080"])
+def test_another_background_is_another_trial_and_survives_yaml(colour: str, tmp_path: Path) -> None:
+    config = configure(f"data.background={colour}")
+    assert config.data.background == "#000080"
+    assert reload(config, tmp_path) == config
+    assert config_hash(config) != config_hash(configure())
+    assert base_hash(config) != base_hash(configure())
+
+
+@pytest.mark.parametrize("value", [None, "whitish", "#ffff", 0, "rgb(300,0,0)", "#00000000", [1, 2, 3], "", True])
+def test_what_is_no_opaque_colour_is_refused(value: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(Config, set_key(preset_values("synthetic"), "data.background", value))
+    assert str(caught.value) == (
+        f"data.background: {value!r} is not allowed; a colour is needed, such as white, or '#ffffff' in quotes"
+    )

@@ -256,7 +256,7 @@ def pictures(folder: Path, count: int) -> list[str]:
 def test_a_model_clusters_other_images_without_labels(trial: TrialFolder, tmp_path: Path) -> None:
     lines = Lines()
     scores = evaluate(trial.path, pictures(tmp_path / "own", 6), lines.append)
-    assert lines[0] == "image_folder: 6 test images"
+    assert lines[1:3] == ["image_folder: 6 pictures read", "image_folder: 6 test images"]
     assert list(scores) == ["mixem", "kmeans", "argmax"]
     assert all(entry.acc is None and entry.clusters_used for entry in scores.values())
 
