@@ -282,6 +282,15 @@ def test_starts_come_from_one_random_state_the_best_first(seed: int) -> None:
     assert [labels.tolist() for labels in kmeans_starts(features, 6, 6, seed)] == expected
 
 
+def test_starts_that_end_equally_well_keep_their_order() -> None:
+    _, features, _ = blobs(3, components=6, size=40)
+    random = np.random.RandomState(7)
+    fits = [KMeans(6, n_init=1, random_state=random).fit(features) for _ in range(40)]
+    assert 1 < len({fit.inertia_ for fit in fits}) < 30
+    expected = [fit.labels_.tolist() for fit in sorted(fits, key=lambda fit: fit.inertia_)]
+    assert [labels.tolist() for labels in kmeans_starts(features, 6, 40, 7)] == expected
+
+
 class Threads(KMeans):
     """K-means that keeps how many threads its libraries may use while it clusters."""
 
