@@ -305,10 +305,10 @@ class _Nested(BaseModel):
 
 
 def _override(values: Mapping[str, Any], assignment: str) -> dict[str, Any]:
-    key, value = parse_assignment(assignment, (SweepSpec, Config, _Nested))
+    key, axes = assignment.partition("=")[0].strip(), values.get("axes")
     axis = key.removeprefix("axes.")
-    axes = values.get("axes")
     if isinstance(axes, Mapping) and (axis in axes or key.startswith("axes.")):
-        return {**values, "axes": {**axes, axis: value}}
+        return {**values, "axes": {**axes, axis: parse_assignment(assignment, ())[1]}}  # a list, of texts too
+    key, value = parse_assignment(assignment, (SweepSpec, Config, _Nested))
     of_the_spec = key.partition(".")[0] in SweepSpec.model_fields
     return set_key(values, key if of_the_spec else f"config.{key}", value)

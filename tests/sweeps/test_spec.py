@@ -181,3 +181,9 @@ def test_no_two_trials_of_close_values_are_described_alike(tmp_path: Path) -> No
     assert described[0] == "loss.lambda2 = 0.3, loss.lambda4 = 0.1234567, seed = 0"
     assert described[3] == "loss.lambda2 = 0.30000000000000004, loss.lambda4 = 0.1234568, seed = 0"
     assert len(set(described)) == 4
+
+
+def test_an_axis_of_texts_is_set_as_a_list(tmp_path: Path) -> None:
+    file = sweep(tmp_path, axes={"data.background": ["white"]})
+    trials = load_spec(file, ["data.background=[black, '#123']"]).trials()
+    assert [config.data.background for config in trials.values()] == ["#000000", "#112233"]
