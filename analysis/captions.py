@@ -17,7 +17,17 @@ def scores_caption(findings: "Findings", pick: "Selection") -> str:
     seeds = f"mean ± sample standard deviation over {pick.n} seeds" if pick.n > 1 else ""
     return (
         f"Scores of the pick on the test split, in percent; {seeds or 'one seed, so the spread is unknown'}. "
-        f"Trained on {findings.trained_on}. Labels score the result and do nothing else."
+        f"Trained on {findings.trained_on}. Labels score the result and do nothing else.{_intervals(findings)}"
+    )
+
+
+def _intervals(findings: "Findings") -> str:
+    """What the brackets behind an accuracy are, where there are some."""
+    if not any(method.interval for method in findings.scores):
+        return ""
+    return (
+        " In brackets the 95\u00a0% bootstrap interval over the test images, clusters matched to classes once; it does "
+        "not hold what another seed would change. Clusterings that were not kept have none."
     )
 
 

@@ -25,7 +25,7 @@ from analysis.selection import (
     select,
     varying_settings,
 )
-from analysis.statistics import Spread, spread
+from analysis.statistics import Interval, Spread, spread
 from mixem.errors import MixemError
 from mixem.records import RunSpec
 from mixem.run import ReportPlace, Run, Status
@@ -38,6 +38,8 @@ class MethodScores(NamedTuple):
     name: str
     scores: dict[str, Spread]
     """By `analysis.results.METRICS`; those of accuracy, NMI and ARI as shares."""
+    interval: Interval | None
+    """Of the accuracy, over the test images. If None, the clusters were not kept."""
 
 
 class Starts(NamedTuple):
@@ -173,8 +175,14 @@ class Findings:
         return tuple(row for row in self._scores(CONTEXT_METHODS) if math.isfinite(row.scores["acc"].mean))
 
     def _scores(self, methods: Iterable[tuple[str, str, str]]) -> tuple[MethodScores, ...]:
+        intervals = self.intervals.accuracy if self.selection else {}
         return tuple(
-            MethodScores(group, name, {metric: spread(self.picked[f"{key}.{metric}"]) for metric in METRICS})
+            MethodScores(
+                group,
+                name,
+                {metric: spread(self.picked[f"{key}.{metric}"]) for metric in METRICS},
+                intervals.get(key),
+            )
             for key, group, name in methods
         )
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 from markupsafe import Markup
 
-from analysis.statistics import Correlation, Spread
+from analysis.statistics import Correlation, Interval, Spread
 
 NAMES = {
     "loss.lambda1": "λ1 (component entropy)",
@@ -14,6 +14,8 @@ NAMES = {
     "loss.lambda4": "λ4 (pull)",
 }
 """Settings that have a name in the paper."""
+MAX_DECIMALS = 9
+"""Values that agree in as many decimals are shown alike."""
 
 
 def number(value: Spread | float, decimals: int = 3) -> str:
@@ -27,6 +29,13 @@ def number(value: Spread | float, decimals: int = 3) -> str:
 def percent(share: Spread | float, decimals: int = 1) -> str:
     """A share in percent, with its deviation over the seeds where there is one."""
     return number(share.times(100) if isinstance(share, Spread) else 100 * share, decimals)
+
+
+def telling_decimals(values: Iterable[float], least: int, lower_is_better: bool) -> int:
+    """The decimals, at least `least`, that tell the two best values apart; `least` where nothing does."""
+    best = sorted(filter(math.isfinite, values), reverse=not lower_is_better)[:2]
+    enough = (n for n in range(least, MAX_DECIMALS + 1) if len({f"{value:.{n}f}" for value in best}) > 1)
+    return next(enough, least)
 
 
 def plural(count: int, noun: str) -> str:
@@ -84,9 +93,14 @@ def joined(parts: Iterable[str], separator: str = ", ") -> Markup:
     return Markup(separator).join(parts)
 
 
+def bounds(interval: Interval, decimals: int = 1) -> Markup:
+    """An interval in brackets."""
+    return soft(f"[{number(interval.low, decimals)}, {number(interval.high, decimals)}]")
+
+
 def interval(correlation: Correlation) -> Markup:
     """A correlation with its interval, where it has one."""
     value = Markup(number(correlation.value, 2))
     if math.isnan(correlation.low):
         return value
-    return value + " " + soft(f"[{number(correlation.low, 2)}, {number(correlation.high, 2)}]")
+    return value + " " + bounds(Interval(correlation.low, correlation.high), 2)

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from analysis.formats import NAMES, headed, joined, name_of, nowrap, number, percent, plural, soft, strong
+from analysis.formats import (
+    NAMES,
+    bounds,
+    headed,
+    joined,
+    name_of,
+    nowrap,
+    number,
+    percent,
+    plural,
+    soft,
+    strong,
+)
 from analysis.labels import plain
 from analysis.statistics import Spread
 from mixem.config import Criterion, LossWeights
@@ -19,6 +31,7 @@ from mixem.run import Status
 
 if TYPE_CHECKING:
     from analysis.audit import Audit
+    from analysis.certainty import Intervals, Ties
     from analysis.claims import Claim
     from analysis.findings import Findings, MethodScores, Starts
     from analysis.selection import Selection
@@ -54,8 +67,9 @@ def lead(findings: "Findings") -> Markup:
     accuracy = findings.scores[0].scores["acc"]
     shown = strong(f"{percent(accuracy)}\u00a0% accuracy")
     seeds = f" (mean of {accuracy.n} seeds)" if accuracy.n > 1 else ""
-    text = "Picked without labels, MIX'EM clusters the test split with {}{}{}."
-    return Markup(text).format(shown, seeds, _gain(findings))
+    tied = tie_count(findings.ties) if findings.ties else ""
+    text = "Picked without labels{}, MIX'EM clusters the test split with {}{}{}."
+    return Markup(text).format(f" ({tied} by the criterion)" if tied else "", shown, seeds, _gain(findings))
 
 
 def _gain(findings: "Findings") -> Markup:
@@ -63,13 +77,17 @@ def _gain(findings: "Findings") -> Markup:
     gain, baseline = findings.gain, findings.scores[3].scores["acc"]
     if gain is None:
         return Markup("")
-    points, within = 100 * gain.mean, is_within_spread(gain)
+    points, within, interval = 100 * gain.mean, is_within_spread(gain), findings.intervals.gain
+    sure = not within and interval is not None and interval.excludes_zero
     distance = strong("level with")
     if abs(points) >= 0.05:
         side, style = ("above", "up") if points > 0 else ("below", "down")
-        distance = strong(f"{abs(points):.1f} points {side}", "" if within else style)
+        distance = strong(f"{abs(points):.1f} points {side}", style if sure else "")
     encoders = "encoders" if baseline.n > 1 else "encoder"
-    remark = ", which is within the seeds' spread" if within else ""
+    remark = Markup(", which is within the seeds' spread") if within else Markup("")
+    if interval:
+        text = "; the difference's 95\u00a0% interval over the test images is {}"
+        remark += Markup(text).format(nowrap(bounds(interval.times(100))))
     text = ", {} SimCLR + K-means on the same base {} ({}\u00a0%){}"
     return Markup(text).format(distance, encoders, percent(baseline), remark)
 
@@ -172,15 +190,33 @@ def rule(spec: RunSpec) -> Markup:
     """How the choice is made."""
     text = (
         "lowest <em>{}</em> validation loss: {}. Mean over the seeds; only configurations whose trials have all "
-        "finished take part; ties go to the smaller weights. No labels are used."
+        "finished take part; of equal means the smaller weights are taken. No labels are used."
     )
     return Markup(text).format(spec.criterion, formula(spec.criterion, spec.reference))
 
 
-def criterion_value(pick: "Selection") -> str:
+def criterion_value(pick: "Selection", decimals: int) -> str:
     """The pick's criterion."""
-    deviation = f" ± {number(pick.std, 4)}" if pick.n > 1 else ""
-    return f"{number(pick.mean, 4)}{deviation} (n = {plural(pick.n, 'seed')})"
+    deviation = f" ± {number(pick.std, decimals)}" if pick.n > 1 else ""
+    return f"{number(pick.mean, decimals)}{deviation} (n = {plural(pick.n, 'seed')})"
+
+
+def tie_count(ties: "Ties") -> str:
+    """How many configurations the criterion cannot tell apart; empty where it is one, or not known."""
+    count = len(ties.tied)
+    return f"{count} of {plural(ties.compared, 'configuration')} cannot be told apart" if count > 1 else ""
+
+
+def ties_of(ties: "Ties") -> str:
+    """Which configurations the criterion cannot tell apart, and how that is known."""
+    if ties.why_none:
+        return f"not known: {ties.why_none}"
+    over = plural(ties.blocks, "seed") if ties.unit == "seed" else f"{plural(ties.blocks, 'draw')} of augmentations"
+    seeds = "; other seeds may change more" if ties.unit == "draw" else ""
+    error = f"the standard error of a mean difference over {over}, {ties.error:.2g}{seeds}"
+    if not (count := tie_count(ties)):
+        return f"none: the others are further off than {error}"
+    return f"{count}: the mean differences from the pick are within {error}"
 
 
 def trial_to_export(pick: "Selection") -> Markup:
@@ -208,10 +244,12 @@ def starts(starts: "Starts", context: "Sequence[MethodScores]") -> str:
     )
 
 
-def difference(gain: Spread) -> Markup:
-    """The gain over SimCLR + K-means, and what to make of it."""
-    points, remark = 100 * gain.mean, ""
-    if gain.n == 1:
+def difference(gain: Spread, intervals: "Intervals") -> Markup:
+    """The gain over SimCLR + K-means, its interval, and what to make of it."""
+    points, remark, interval = 100 * gain.mean, "", intervals.gain
+    if interval and not interval.excludes_zero:
+        remark = " The interval holds 0: no clear difference either way."
+    elif gain.n == 1:
         remark = " With one seed, a small difference may be chance."
     elif is_within_spread(gain):
         remark = " It is within the seeds' spread: no clear difference either way."
@@ -219,7 +257,11 @@ def difference(gain: Spread) -> Markup:
         remark = " MIX'EM's second stage did not pay here."
     paired = ", paired by seed" if gain.n > 1 else ""
     shown = strong(f"{'+' if points >= 0 else ''}{percent(gain)} points")
-    return Markup("Difference to SimCLR + K-means{}: {} of accuracy.{}").format(paired, shown, remark)
+    sure = Markup(". It has no interval ({}).").format(intervals.why_none)
+    if interval:
+        shown_interval = nowrap(bounds(interval.times(100)))
+        sure = Markup(", 95\u00a0% interval over the test images {}.").format(shown_interval)
+    return Markup("Difference to SimCLR + K-means{}: {} of accuracy{}{}").format(paired, shown, sure, remark)
 
 
 def warned(count: int, finished: int) -> str:
@@ -358,9 +400,10 @@ def ended(hash: str, status: Status, reason: str) -> str:
     return f"  trial {hash} {status}: {reason}"
 
 
-def picked(criterion: Criterion, settings: Mapping[str, Any]) -> str:
-    """What the criterion picks."""
-    return f"picked by {criterion} validation loss: {settings_line(settings)}"
+def picked(criterion: Criterion, settings: Mapping[str, Any], ties: "Ties | None") -> str:
+    """What the criterion picks, and how many it cannot tell apart."""
+    tied = tie_count(ties) if ties else ""
+    return f"picked by {criterion} validation loss: {settings_line(settings)}{f' ({tied})' if tied else ''}"
 
 
 def summary_score(score: Spread) -> str:

@@ -28,7 +28,7 @@ def print_summary(run: Path, console: Console) -> Answer:
     if selection is None or best is None:
         say(f"{findings.why_none}\nreport: {answer.report}")
         return answer
-    say(wording.picked(selection.criterion, findings.labels(selection.settings)), style="bold")
+    say(wording.picked(selection.criterion, findings.labels(selection.settings), findings.ties), style="bold")
     _print_scores(_scores(findings, console.encoding), console)
     for trial, warnings in findings.picked["warnings"].items():
         for problem in warnings or ():

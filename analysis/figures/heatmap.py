@@ -24,6 +24,7 @@ from analysis.figures.value import (
     STATUS_LABELS,
     TABLE_1_LABEL,
     TABLE_1_MARK,
+    TIED_LABEL,
     Value,
     label_of,
     no_accuracy,
@@ -32,7 +33,7 @@ from analysis.figures.value import (
     value_of,
 )
 from analysis.findings import Findings
-from analysis.formats import name_of
+from analysis.formats import name_of, telling_decimals
 from analysis.labels import labeller
 from analysis.selection import LAMBDAS, Configuration, choose
 from analysis.statistics import NO_SPREAD, Spread
@@ -41,6 +42,10 @@ from mixem.run import Status
 HATCHES = {Status.FAILED: "////", Status.STOPPED: "...."}
 TILE = 0.94
 """Side of a cell's tile; the rest is the gap to its neighbours."""
+MAX_LETTERS = 6
+"""Of a number in a cell; longer ones are set smaller."""
+TIED: dict[str, Any] = {"linewidth": 1.5, "linestyle": (0, (2, 1.5))}
+FRAME: dict[str, Any] = {"facecolor": "none", "edgecolor": PICKED}
 BEST_MARK = TABLE_1_MARK | {"marker": "*", "markersize": 10}
 
 Point = tuple[float, float, float]
@@ -56,6 +61,8 @@ class Cell:
     status: Status
     spread: Spread
     configuration: str | None = None
+    tied: bool = False
+    """Whether the criterion cannot tell it from its pick; the pick itself is not marked."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,7 @@ def heatmap_data(findings: Findings, value: Value) -> HeatmapData:
         title=title_of(findings, value) + _over(cells),
         colour_label=label_of(value),
         lower_is_better=value == "criterion",
-        decimals=1 if value == "accuracy" else 3,
+        decimals=telling_decimals(means, 1 if value == "accuracy" else 3, value == "criterion"),
         lambda2=lambda2,
         lambda3=lambda3,
         lambda4=lambda4,
@@ -130,7 +137,12 @@ def _cell(findings: Findings, value: Value, sharing: Sequence[Configuration]) ->
     statuses = {c.status for c in sharing}
     if Status.FINISHED in statuses:
         first = choose(sharing)
-        return Cell(Status.FINISHED, value_of(findings, value, first), first.key)
+        tied = (
+            findings.ties is not None
+            and findings.selection is not None
+            and (first.key in findings.ties.tied and first.key != findings.selection.configuration)
+        )
+        return Cell(Status.FINISHED, value_of(findings, value, first), first.key, tied)
     return Cell(next((status for status in HATCHES if status in statuses), Status.PENDING), NO_SPREAD)
 
 
@@ -222,11 +234,15 @@ def _draw_cell(ax: Axes, data: HeatmapData, place: Place, cell: Cell, colours: S
         ink = ink_on(colour)
         spreads = math.isfinite(cell.spread.std)
         text: dict[str, Any] = {"ha": "center", "va": "center", "color": ink}
-        ax.text(column, row + 0.08 * spreads, f"{cell.spread.mean:.{data.decimals}f}", size=10, **text)
+        mean = f"{cell.spread.mean:.{data.decimals}f}"
+        size = 10 * min(1, MAX_LETTERS / len(mean))
+        ax.text(column, row + 0.08 * spreads, mean, size=size, **text)
         if spreads:
             ax.text(column, row - 0.16, f"± {cell.spread.std:.{data.decimals}f}", size=6.5, **text)
     if place == data.picked:
-        ax.add_patch(Rectangle(corner, TILE, TILE, fill=False, edgecolor=PICKED, linewidth=3, zorder=3, clip_on=False))
+        ax.add_patch(Rectangle(corner, TILE, TILE, **FRAME, linewidth=3, zorder=3, clip_on=False))
+    elif cell.tied:
+        ax.add_patch(Rectangle(corner, TILE, TILE, **FRAME, **TIED, zorder=3, clip_on=False))
     if place == data.best:
         ax.plot(column + 0.32, row + 0.32, **BEST_MARK, zorder=4, clip_on=False)
     if place == data.table_1:
@@ -235,7 +251,9 @@ def _draw_cell(ax: Axes, data: HeatmapData, place: Place, cell: Cell, colours: S
 
 def _legend(data: HeatmapData) -> Iterator[Patch | Line2D]:
     statuses = {cell.status for _, cell in data.cells()}
-    yield Patch(facecolor="none", edgecolor=PICKED, linewidth=2.5, label=PICKED_LABEL)
+    yield Patch(**FRAME, linewidth=2.5, label=PICKED_LABEL)
+    if any(cell.tied for _, cell in data.cells()):
+        yield Patch(**FRAME, **TIED, label=TIED_LABEL)
     if data.best:
         yield Line2D([], [], **BEST_MARK, label="highest accuracy")
     if data.table_1:

@@ -19,6 +19,7 @@ TABLE_1_MARK: dict[str, Any] = {
     "linestyle": "none",
 }
 PICKED_LABEL, TABLE_1_LABEL = "picked by the criterion", "the paper's Table 1"
+TIED_LABEL = "not told apart from it"
 STATUS_LABELS = {Status.FAILED: "failed", Status.STOPPED: "stopped early"}
 MAX_COLUMNS = 4
 """Panels in one row of the figure."""

@@ -10,7 +10,18 @@ from markupsafe import Markup
 from analysis import captions, wording
 from analysis.figures.pictures import Pictures
 from analysis.findings import Findings, MethodScores
-from analysis.formats import headed, interval, joined, nowrap, number, percent, strong, symbol
+from analysis.formats import (
+    bounds,
+    headed,
+    interval,
+    joined,
+    nowrap,
+    number,
+    percent,
+    strong,
+    symbol,
+    telling_decimals,
+)
 from analysis.labels import labeller
 from analysis.page.blocks import (
     Block,
@@ -114,9 +125,11 @@ def _pick(findings: Findings) -> Section:
     rows = [
         ("Configuration", wording.settings_of(findings.labels(pick.settings))),
         ("Rule", wording.rule(findings.spec)),
-        ("Its value", wording.criterion_value(pick)),
+        ("Its value", wording.criterion_value(pick, _decimals(findings))),
         ("Trial to export", wording.trial_to_export(pick)),
     ]
+    if findings.ties and findings.ties.compared > 1:
+        rows.insert(3, ("Ties", wording.ties_of(findings.ties)))
     blocks: list[Block] = [Definitions(rows)]
     if settings := not_comparable(findings.varying):
         blocks.append(warning(wording.compare_with_care(settings)))
@@ -124,7 +137,7 @@ def _pick(findings: Findings) -> Section:
     if findings.starts and findings.context:
         blocks.append(Paragraph(wording.starts(findings.starts, findings.context)))
     if gain:
-        blocks.append(Paragraph(wording.difference(gain)))
+        blocks.append(Paragraph(wording.difference(gain, findings.intervals)))
     if warned := sum(len(_texts(warnings)) > 0 for warnings in findings.results["warnings"]):
         blocks.append(Paragraph(wording.warned(warned, findings.counts[Status.FINISHED])))
     return Section("What was picked", blocks)
@@ -144,6 +157,8 @@ def _scores(findings: Findings, caption: str) -> Table:
 def _score_cells(method: MethodScores, labelled: bool) -> list[Cell]:
     clusters = method.scores["clusters_used"].mean
     shown = [percent(method.scores[metric]) if labelled else "no labels" for metric in SCORES]
+    if method.interval:
+        shown[0] = joined([nowrap(shown[0]), nowrap(bounds(method.interval.times(100)))], " ")
     return list(map(numeric, (*shown, number(clusters, 0 if clusters % 1 == 0 else 1))))
 
 
@@ -252,12 +267,18 @@ def _trials(findings: Findings) -> Section:
     criterion = findings.losses[findings.spec.criterion].to_numpy()
     order = findings.results["status"].map({status.value: i for i, status in enumerate(TRIAL_ORDER)})
     table = findings.results.assign(criterion=criterion, order=order).sort_values(["order", "criterion", "trial"])
-    picked = set(findings.picked["trial"])
-    rows = [_trial(findings, row, row["trial"] in picked) for row in table.to_dict("records")]
+    picked, decimals = set(findings.picked["trial"]), _decimals(findings)
+    rows = [_trial(findings, row, row["trial"] in picked, decimals) for row in table.to_dict("records")]
     return Section("All trials", [Table(captions.trials_caption(findings), head, rows, "trials")])
 
 
-def _trial(findings: Findings, row: Mapping[Any, Any], picked: bool) -> Row:
+def _decimals(findings: Findings) -> int:
+    """The decimals of the criterion."""
+    means = (c.criterion.mean for c in findings.configurations if c.status == Status.FINISHED)
+    return telling_decimals(means, 4, lower_is_better=True)
+
+
+def _trial(findings: Findings, row: Mapping[Any, Any], picked: bool, decimals: int) -> Row:
     reason = (row["reason"],) if isinstance(row["reason"], str) else ()
     notes = "; ".join((*(("picked",) if picked else ()), *reason, *_texts(row["warnings"])))
     settings = (*findings.labels({key: row[key] for key in findings.shown_settings}).values(), number(row["seed"], 0))
@@ -266,7 +287,7 @@ def _trial(findings: Findings, row: Mapping[Any, Any], picked: bool) -> Row:
         columns = (*(f"scores.mixem.{metric}" for metric in SCORES), "scores.argmax.acc")
         scores = [percent(row[column]) for column in columns] if findings.labelled else []
         clusters, minutes = number(row["scores.mixem.clusters_used"], 0), number(row["seconds"] / 60, 1)
-        cells += [*map(numeric, (number(row["criterion"], 4), *scores, clusters, minutes)), Cell(notes, "notes")]
+        cells += [*map(numeric, (number(row["criterion"], decimals), *scores, clusters, minutes)), Cell(notes, "notes")]
     else:
         cells.append(Cell(notes, "notes", columns=8 if findings.labelled else 4))
     return Row(Markup("<code>{}</code>").format(row["trial"]), cells, f"{'picked ' if picked else ''}{row['status']}")

@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from markupsafe import Markup
 from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
 from analysis.certainty import Ties, hits, ties
+from analysis.page.blocks import Table
+from analysis.page.sections import _pick
 from analysis.selection import Configuration, criterion_by_draw
+from analysis.wording import lead
 from mixem.config import LossWeights
 from mixem.run import Status
 from mixem.scoring.clustering import cluster_scores
@@ -139,6 +143,39 @@ def test_clusters_that_do_not_fit_the_record_give_no_interval(
     assert (intervals.accuracy, intervals.gain) == ({}, None)
     assert intervals.why_none.startswith(f"trials/{trial}")
     assert reason in intervals.why_none
+
+
+# What is shown of them
+
+
+@pytest.mark.parametrize(
+    ("mixem", "baseline", "shown"),
+    [
+        (range(40), range(120), '<strong class="up">20.0 points above</strong>'),
+        (range(120), range(40), '<strong class="down">20.0 points below</strong>'),
+        (range(20), range(20, 42), "<strong>0.5 points above</strong>"),
+        (range(40), None, "<strong>25.5 points above</strong>"),
+    ],
+)
+def test_a_difference_is_coloured_where_its_interval_excludes_0(
+    tmp_path: Path, mixem: Mistakes, baseline: Mistakes | None, shown: str
+) -> None:
+    run = RunBuilder(tmp_path / "run", axes={"seed": [0]})
+    keep(run, *run.configs, mixem, baseline)
+    text = lead(run.findings())
+    assert shown in text
+    assert ("95 % interval over the test images" in text.striptags()) == (baseline is not None)
+
+
+def test_the_table_of_scores_has_the_intervals_it_can_have(run: RunBuilder) -> None:
+    for trial in run.configs:
+        keep(run, trial, range(0, 400, 10), range(0, 400, 5))
+    findings = run.findings()
+    assert [method.interval is not None for method in findings.scores] == [True, False, False, True, True]
+    (table,) = (block for block in _pick(findings).blocks if isinstance(block, Table))
+    cells = [Markup(row.cells[0].text).striptags() for row in table.rows]
+    assert cells[0].startswith("90.0 ± 0.0 [8")
+    assert cells[1] == "81.0 ± 0.0"
 
 
 # Ties

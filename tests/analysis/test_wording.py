@@ -4,10 +4,21 @@ import math
 
 import pytest
 
-from analysis.formats import interval, number, percent, plural, symbol
+from analysis.certainty import Intervals, Ties
+from analysis.formats import interval, number, percent, plural, symbol, telling_decimals
 from analysis.labels import plain
-from analysis.statistics import Correlation, Spread
-from analysis.wording import difference, formula, p_value, provenance_label, settings_line, summary_score
+from analysis.statistics import Correlation, Interval, Spread
+from analysis.wording import (
+    difference,
+    formula,
+    p_value,
+    picked,
+    provenance_label,
+    settings_line,
+    summary_score,
+    tie_count,
+    ties_of,
+)
 from mixem.config import Criterion, LossWeights
 
 
@@ -64,20 +75,64 @@ def test_a_small_p_value_is_a_bound(p: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("gain", "words"),
+    ("gain", "interval", "words"),
     [
-        (Spread(0.1, math.nan, 1), "With one seed, a small difference may be chance."),
-        (Spread(-0.01, 0.02, 3), "within the seeds' spread"),
-        (Spread(-0.1, 0.02, 3), "did not pay here"),
+        (Spread(0.1, math.nan, 1), Interval(0.05, 0.15), "With one seed, a small difference may be chance."),
+        (Spread(0.1, math.nan, 1), Interval(-0.05, 0.15), "The interval holds 0: no clear difference either way."),
+        (Spread(-0.01, 0.02, 3), Interval(-0.02, -0.005), "within the seeds' spread"),
+        (Spread(-0.1, 0.02, 3), Interval(-0.12, -0.08), "did not pay here"),
+        (Spread(-0.1, 0.02, 3), None, "of accuracy. It has no interval (nothing was kept)."),
     ],
 )
-def test_a_difference_is_said_with_its_uncertainty(gain: Spread, words: str) -> None:
-    assert words in difference(gain).striptags()
+def test_a_difference_is_said_with_its_uncertainty(gain: Spread, interval: Interval | None, words: str) -> None:
+    assert words in difference(gain, Intervals({}, interval, "" if interval else "nothing was kept")).striptags()
 
 
 def test_a_clear_gain_needs_no_remark() -> None:
-    text = difference(Spread(0.1, 0.02, 3)).striptags()
-    assert text == "Difference to SimCLR + K-means, paired by seed: +10.0 ± 2.0 points of accuracy."
+    text = difference(Spread(0.1, 0.02, 3), Intervals({}, Interval(0.08, 0.1234))).striptags()
+    difference_of_ten = "Difference to SimCLR + K-means, paired by seed: +10.0 ± 2.0 points of accuracy"
+    assert text == f"{difference_of_ten}, 95 % interval over the test images [8.0, 12.3]."
+
+
+@pytest.mark.parametrize(
+    ("ties", "count", "text"),
+    [
+        (
+            Ties(("a", "b"), 12, 0.0123, 3),
+            "2 of 12 configurations cannot be told apart",
+            "2 of 12 configurations cannot be told apart: the mean differences from the pick are within the standard "
+            "error of a mean difference over 3 seeds, 0.012",
+        ),
+        (
+            Ties(("a",), 12, 0.5, 4, "draw"),
+            "",
+            "none: the others are further off than the standard error of a mean difference over 4 draws of "
+            "augmentations, 0.5; other seeds may change more",
+        ),
+        (Ties(("a",), 3, math.nan, 0, why_none="there is one seed"), "", "not known: there is one seed"),
+    ],
+)
+def test_ties_are_counted_and_explained(ties: Ties, count: str, text: str) -> None:
+    assert (tie_count(ties), ties_of(ties)) == (count, text)
+    line = picked("reference", {"loss.lambda2": 0.1}, ties)
+    assert line == f"picked by reference validation loss: loss.lambda2 = 0.1{f' ({count})' if count else ''}"
+
+
+@pytest.mark.parametrize(
+    ("values", "lower", "decimals"),
+    [
+        ([1.0, 2.0], True, 3),
+        ([1.00001, 1.00002, 5.0], True, 5),
+        ([1.00001, 1.00002, 5.0], False, 3),
+        ([67.31, 67.34, 60.0], False, 3),
+        ([1.0, 1.0, 1.0001], True, 3),
+        ([1.0, 1.0 + 1e-12], True, 3),
+        ([math.nan, 2.00001, 2.00002], True, 5),
+        ([1.0], True, 3),
+    ],
+)
+def test_as_many_decimals_as_tell_the_two_best_apart(values: list[float], lower: bool, decimals: int) -> None:
+    assert telling_decimals(values, 3, lower) == decimals
 
 
 def test_terminal_lines_name_settings_by_their_keys() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.figures.heatmap import HeatmapData, draw_heatmap, heatmap_data
+from analysis.figures.heatmap import TILE, HeatmapData, draw_heatmap, heatmap_data
 from analysis.figures.value import TABLE_1, Value
 from analysis.findings import Findings
 from mixem.errors import MixemError
@@ -96,6 +96,30 @@ def test_failed_and_stopped_cells_have_hatches_of_their_own(holes: HeatmapData) 
     hatches = {patch.get_label(): patch.get_hatch() for patch in drawn.get_patches()}
     assert hatches["failed"]
     assert hatches["stopped early"] not in (None, hatches["failed"])
+
+
+def test_what_ties_with_the_pick_is_framed(small: RunBuilder) -> None:
+    """The seeds of two configurations move against each other, the others' with the pick's."""
+    for trial, config in small.configs.items():
+        loss, seed = config.loss, config.seed
+        near = loss.lambda2 == 0.1 and loss.lambda4 == 0.1
+        contrastive = 4.0 if near else 4.3 - 0.5 * seed if loss.lambda2 == 0.1 else 6.0
+        small.finish(trial, acc=0.6 + 0.1 * (not near), validation={"contrastive": contrastive})
+    data = data_of(small)
+    assert data.picked == (1, 0, 1)
+    assert [place for place, cell in data.cells() if cell.tied] == [(1, 0, 0)]
+    figure = draw_heatmap(data)
+    assert "not told apart from it" in legend(figure)
+    dashed = [patch for ax in figure.axes for patch in ax.patches if patch.get_linestyle() != "solid"]
+    assert [tuple(patch.get_xy()) for patch in dashed] == [(-TILE / 2, -TILE / 2)]
+
+
+def test_the_two_best_cells_never_show_the_same_number(one_seed: RunBuilder) -> None:
+    for trial, acc in zip(one_seed.configs, (0.61234, 0.61238), strict=True):
+        one_seed.finish(trial, acc=acc)
+    data = data_of(one_seed)
+    assert data.decimals == 2
+    assert texts(draw_heatmap(data)) == ["61.23", "61.24"]
 
 
 def test_seeds_give_mean_and_deviation(small: RunBuilder) -> None:
