@@ -59,17 +59,17 @@ def lead(findings: "Findings") -> Markup:
     if pick is None:
         reason = f"{findings.why_none[:1].upper()}{findings.why_none[1:]}"
         return Markup("There is no result to show. {}.").format(reason)
+    tied = f" ({text} by the criterion)" if findings.ties and (text := tie_count(findings.ties)) else ""
     if not findings.labelled:
         labels = findings.labels(pick.settings)
         weights = [f"{name_of(key)}\u00a0=\u00a0{label}" for key, label in labels.items() if key in NAMES]
-        text = "Picked without labels: {}. The data has no labels, so there is no accuracy to report."
-        return Markup(text).format(", ".join(weights))
+        text = "Picked without labels{}: {}. The data has no labels, so there is no accuracy to report."
+        return Markup(text).format(tied, ", ".join(weights))
     accuracy = findings.scores[0].scores["acc"]
     shown = strong(f"{percent(accuracy)}\u00a0% accuracy")
     seeds = f" (mean of {accuracy.n} seeds)" if accuracy.n > 1 else ""
-    tied = tie_count(findings.ties) if findings.ties else ""
     text = "Picked without labels{}, MIX'EM clusters the test split with {}{}{}."
-    return Markup(text).format(f" ({tied} by the criterion)" if tied else "", shown, seeds, _gain(findings))
+    return Markup(text).format(tied, shown, seeds, _gain(findings))
 
 
 def _gain(findings: "Findings") -> Markup:
