@@ -36,7 +36,10 @@ def accuracy_caption(findings: "Findings", pick: "Selection", heatmaps: bool) ->
     seeds = ", mean over the seeds (± standard deviation)" if pick.n > 1 else ""
     text = f"Accuracy on the test split in percent, trained on {findings.trained_on}{seeds}."
     if not heatmaps:
-        return text + " Each point is a configuration; it stands on every panel, over one of its settings."
+        return (
+            text + " Each point is a configuration; it stands on every panel, over one of its settings. The line is "
+            "the mean of the points nearby, weighed by a Gaussian (Scott's rule)."
+        )
     text += " Our grid: the paper's figures 1 to 3 show this view, their axis values are not published."
     if len(findings.shown_settings) > 3:
         text += " Other settings vary too; a cell shows the configuration that the criterion ranks first among those"
@@ -51,6 +54,25 @@ def criterion_caption(spec: RunSpec, heatmaps: bool) -> str:
         f"{wording.formula(spec.criterion, spec.reference)}. Lower is better"
         f"{', and bright in both pictures is better' if heatmaps else ''}."
     )
+
+
+PAIRS_CAPTION = (
+    "The criterion of every configuration over pairs of settings, of those that vary the most important ones; bright "
+    "is better."
+)
+
+
+HISTORY_CAPTION = (
+    "The criterion of every point in the order in which the search tried them, the lowest so far, and the accuracy of "
+    "that."
+)
+
+
+IMPORTANCES_CAPTION = (
+    "Permutation importances of a random forest: what its squared error gains once a setting is shuffled, as a share "
+    "of the variance, on configurations that it was not grown on. Bars are means over bootstrap samples of the "
+    "configurations, lines hold 95\u00a0% of them; a line across 0 is no evidence of an effect."
+)
 
 
 MARGINALS_CAPTION = (

@@ -30,7 +30,7 @@ class Interaction:
 
 def interactions(findings: Findings) -> list[Interaction]:
     """One for every pair of loss weights that vary; empty without labels."""
-    pairs = itertools.combinations(factors(findings.scored), 2)
+    pairs = itertools.combinations(factors(findings), 2)
     return [_interaction(findings.scored, lines, across) for lines, across in pairs]
 
 

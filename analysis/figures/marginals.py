@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.figures.scale import is_sampled
 from analysis.figures.style import GRAY, INK, PICKED, finish, our_settings, panels
 from analysis.findings import Findings
 from analysis.formats import name_of
@@ -30,15 +31,18 @@ class Marginal:
         return tuple(spread(scores) for scores in self.scores)
 
 
-def factors(scored: pd.DataFrame) -> list[str]:
-    """The loss weights that take more than one value among the scored trials."""
-    return [key for key in LAMBDAS if scored[key].nunique() > 1]
+def factors(findings: Findings) -> list[str]:
+    """The loss weights that take more than one value among the scored trials, and were not drawn from a range.
+
+    Of those that were, no two trials share a value: the slices show them.
+    """
+    return [key for key in LAMBDAS if findings.scored[key].nunique() > 1 and not is_sampled(findings, key)]
 
 
 def marginals(findings: Findings) -> list[Marginal]:
     """One for every loss weight that varies; empty without labels."""
     scored = findings.scored
-    return [_marginal(scored, key) for key in factors(scored)]
+    return [_marginal(scored, key) for key in factors(findings)]
 
 
 def _marginal(scored: pd.DataFrame, key: str) -> Marginal:

@@ -16,8 +16,11 @@ from analysis.figures.audit import audit_panels, draw_audit
 from analysis.figures.components import class_rows, draw_class, draw_gallery, gallery, labels_of, shown_classes
 from analysis.figures.confusion import confusion, draw_confusion
 from analysis.figures.heatmap import draw_heatmap, heatmap_data
+from analysis.figures.history import draw_history, history
+from analysis.figures.importances import Importances, draw_importances, importances
 from analysis.figures.interactions import draw_interactions, interactions
 from analysis.figures.marginals import draw_marginals, marginals
+from analysis.figures.pairs import draw_pairs, pairs
 from analysis.figures.projection import Projection, draw_projection, projection
 from analysis.figures.save import read_inline, remove_figures, write_figure
 from analysis.figures.scatter import draw_scatter, scatter_data
@@ -35,6 +38,9 @@ MAX_PANELS = 24
 DESCRIPTIONS = {
     "accuracy": "Picture of the accuracy; the table of trials has its values",
     "criterion": "Picture of the criterion; the table of trials has its values",
+    "history": "The best criterion so far, over the number of the point; the table of trials has the values",
+    "pairs": "The criterion over pairs of settings; the table of trials has its values",
+    "importances": "How much each setting matters to the criterion and the accuracy",
     "marginals": "Accuracy over each loss weight; the table of trials has its values",
     "interactions": "Mean accuracy over pairs of loss weights; the table of trials has its values",
     "audit": "Scatter plots of accuracy over each criterion; audit.csv has the correlations",
@@ -180,6 +186,8 @@ def _drawings(findings: Findings, heatmaps: bool, trial: Embedding | None) -> di
     """The drawings of what was computed here, by name."""
     values: tuple[Value, ...] = ("accuracy", "criterion")
     drawings: dict[str, Drawing] = {value: partial(_draw_value, findings, value, heatmaps) for value in values}
+    if not heatmaps:
+        drawings |= _search_drawings(findings)
     drawings |= {
         "marginals": lambda: draw_marginals(effects) if (effects := marginals(findings)) else None,
         "interactions": lambda: draw_interactions(pairs) if (pairs := interactions(findings)) else None,
@@ -187,6 +195,27 @@ def _drawings(findings: Findings, heatmaps: bool, trial: Embedding | None) -> di
         "confusion": lambda: draw_confusion(matrix) if trial and (matrix := confusion(trial)) else None,
     }
     return drawings
+
+
+def _search_drawings(findings: Findings) -> dict[str, Drawing]:
+    """What shows points that form no grid, by name. The pairs are those of the settings that matter the most."""
+    measured: list[Importances] = []
+
+    def draw_measured() -> Figure | None:
+        if shares := importances(findings):
+            measured.append(shares)
+            return draw_importances(shares)
+        return None
+
+    def draw_paired() -> Figure | None:
+        paired = pairs(findings, measured[0].settings if measured else findings.varying)
+        return draw_pairs(paired) if paired else None
+
+    return {
+        "history": lambda: draw_history(points) if (points := history(findings)) else None,
+        "importances": draw_measured,
+        "pairs": draw_paired,
+    }
 
 
 def _draw_value(findings: Findings, value: Value, heatmaps: bool) -> Figure | None:

@@ -1,15 +1,16 @@
-"""A sampled sweep's points, which form no grid: a panel for each setting that varies, the value over the setting."""
+"""A sampled sweep's points, which form no grid: a slice for each setting that varies, the value over the setting."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.figures.scale import Scale, scale_of, set_scale
 from analysis.figures.style import GRAY, INK, PICKED, our_settings, title
 from analysis.figures.value import (
     MAX_COLUMNS,
@@ -25,14 +26,14 @@ from analysis.figures.value import (
     value_of,
 )
 from analysis.findings import Findings
-from analysis.formats import name_of
-from analysis.labels import plain
 from analysis.selection import LAMBDAS, Configuration
 from analysis.statistics import Spread
-from mixem.records import AxisRange
 from mixem.run import Status
 
-POINT = "#2f6f9f"
+POINT, SMOOTH = "#2f6f9f", "#b5832a"
+MIN_SMOOTHED = 6
+"""Different places that a smoothed mean needs."""
+CURVE_POINTS = 60
 FOOT_MARKS = {Status.STOPPED: "|", Status.FAILED: "x"}
 """Marks at the foot of a panel for configurations that have no value."""
 PICKED_MARK: dict[str, Any] = {
@@ -57,15 +58,24 @@ class Dot:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """A line through these points."""
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class ScatterData:
-    """Everything a scatter plot shows; `categories` are the names at places 0, 1, ... of a panel without numbers."""
+    """Everything a scatter plot shows."""
 
     title: str
     label: str
-    settings: tuple[str, ...]
-    log: tuple[bool, ...]
-    categories: tuple[tuple[str, ...] | None, ...]
+    scales: tuple[Scale, ...]
+    """The settings, and the axes they stand on."""
     dots: tuple[Dot, ...]
+    smooth: tuple[Curve | None, ...]
+    """The mean over each setting. If None, the setting has too few values, or no numbers."""
 
 
 def scatter_data(findings: Findings, value: Value) -> ScatterData:
@@ -74,15 +84,14 @@ def scatter_data(findings: Findings, value: Value) -> ScatterData:
     Raises MixemError for accuracy without labels.
     """
     settings = findings.varying or (LAMBDAS[1],)
-    written = findings.results[findings.results["configuration"].notna()]
-    categories = tuple(_categories(written[key]) for key in settings)
+    scales = tuple(scale_of(findings, key) for key in settings)
     pick, paper = findings.selection, table_1_point(findings)
 
     def dot(configuration: Configuration) -> Dot:
         values = [configuration.settings[key] for key in settings]
         return Dot(
             status=configuration.status,
-            places=tuple(map(_place, values, categories)),
+            places=tuple(scale.place(value) for scale, value in zip(scales, values, strict=True)),
             spread=value_of(findings, value, configuration),
             picked=pick is not None and configuration.key == pick.configuration,
             table_1=configuration.point == paper,
@@ -91,38 +100,43 @@ def scatter_data(findings: Findings, value: Value) -> ScatterData:
     dots = tuple(map(dot, findings.configurations))
     if not any(math.isfinite(d.spread.mean) for d in dots):
         raise no_accuracy()
-    axes = [findings.spec.axes.get(key) for key in settings]
+    shown = [d for d in dots if math.isfinite(d.spread.mean)]
+    means = [d.spread.mean for d in shown]
     return ScatterData(
         title=title_of(findings, value),
         label=label_of(value),
-        settings=settings,
-        log=tuple(isinstance(axis, AxisRange) and axis.log for axis in axes),
-        categories=categories,
+        scales=scales,
         dots=dots,
+        smooth=tuple(smoothed(scale, [d.places[i] for d in shown], means) for i, scale in enumerate(scales)),
     )
 
 
-def _place(value: Any, names: tuple[str, ...] | None) -> float:
-    return float(value) if names is None else float(names.index(plain(value)))
+def smoothed(scale: Scale, places: Sequence[float], values: Sequence[float]) -> Curve | None:
+    """The mean of values (n,) near each place along an axis of numbers, weighed by a Gaussian.
 
-
-def _categories(column: "pd.Series[Any]") -> tuple[str, ...] | None:
-    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+    It is as wide as Scott's rule says, on the logarithm of a logarithmic axis. None for fewer than `MIN_SMOOTHED`
+    different places.
+    """
+    if scale.names is not None or len(set(places)) < MIN_SMOOTHED:
         return None
-    return tuple(dict.fromkeys(map(plain, column)))
+    x, y = np.array(list(map(scale.even, places))), np.array(values)
+    at = np.linspace(x.min(), x.max(), CURVE_POINTS)
+    width = x.std(ddof=1) * len(x) ** -0.2
+    weights = np.exp(-0.5 * ((at[:, None] - x) / width) ** 2)
+    means = weights @ y / weights.sum(axis=1)
+    return Curve(tuple(10**at if scale.log else at), tuple(means))
 
 
 @our_settings()
 def draw_scatter(data: ScatterData) -> Figure:
     """Draw the panels over one scale of values. Uses no global state."""
-    across = min(len(data.settings), MAX_COLUMNS)
-    down = math.ceil(len(data.settings) / across)
+    across = min(len(data.scales), MAX_COLUMNS)
+    down = math.ceil(len(data.scales) / across)
     figure = Figure(figsize=(max(2.6 * across + 0.8, 4.6), 2.5 * down + 1.0), layout="constrained", facecolor="none")
     axes = figure.subplots(down, across, squeeze=False, sharey=True)
     for index, ax in enumerate(axes.flat):
-        if index < len(data.settings):
+        if index < len(data.scales):
             _draw_panel(ax, data, index)
-            ax.set_xlabel(name_of(data.settings[index]), size=9, color=INK)
         else:
             ax.set_axis_off()
         if index % across == 0:
@@ -140,12 +154,8 @@ def _draw_panel(ax: Axes, data: ScatterData, index: int) -> None:
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(GRAY)
     ax.tick_params(labelsize=8, colors=INK)
-    names = data.categories[index]
-    if data.log[index]:
-        ax.set_xscale("log")
-    elif names is not None:
-        ax.set_xticks(range(len(names)), list(names))
-        ax.set_xlim(-0.5, len(names) - 0.5)
+    set_scale(ax, "x", data.scales[index], [dot.places[index] for dot in data.dots])
+    ax.xaxis.label.set(size=9, color=INK)
     for status, marker in FOOT_MARKS.items():
         feet = [dot.places[index] for dot in data.dots if dot.status == status]
         heights, transform = [0.02] * len(feet), ax.get_xaxis_transform()
@@ -154,6 +164,8 @@ def _draw_panel(ax: Axes, data: ScatterData, index: int) -> None:
     x, means = [dot.places[index] for dot in shown], [dot.spread.mean for dot in shown]
     deviations = [dot.spread.std if math.isfinite(dot.spread.std) else 0.0 for dot in shown]
     ax.errorbar(x, means, deviations, fmt="o", markersize=5, color=POINT, alpha=0.75, linewidth=1)
+    if curve := data.smooth[index]:
+        ax.plot(curve.x, curve.y, "-", color=SMOOTH, linewidth=2, alpha=0.9, zorder=2.5)
     for dot in shown:
         if dot.picked:
             ax.plot(dot.places[index], dot.spread.mean, **PICKED_MARK, zorder=3)
@@ -163,6 +175,8 @@ def _draw_panel(ax: Axes, data: ScatterData, index: int) -> None:
 
 def _legend(data: ScatterData) -> Iterator[Line2D]:
     yield Line2D([], [], marker="o", markersize=5, color=POINT, linestyle="none", label="a configuration")
+    if any(data.smooth):
+        yield Line2D([], [], color=SMOOTH, linewidth=2, label="smoothed mean")
     yield Line2D([], [], **PICKED_MARK, label=PICKED_LABEL)
     if any(dot.table_1 for dot in data.dots):
         yield Line2D([], [], **TABLE_1_MARK, label=TABLE_1_LABEL)

@@ -170,6 +170,8 @@ def _values(findings: Findings, pictures: Pictures) -> Section:
     texts = {
         "accuracy": captions.accuracy_caption(findings, findings.selection, pictures.heatmaps),
         "criterion": captions.criterion_caption(findings.spec, pictures.heatmaps),
+        "pairs": captions.PAIRS_CAPTION,
+        "history": captions.HISTORY_CAPTION,
     }
     return Section(heading, _drawings(pictures, texts))
 
@@ -185,7 +187,11 @@ def _drawings(pictures: Pictures, texts: Mapping[str, str]) -> list[Block]:
 
 def _effects(findings: Findings, pictures: Pictures) -> Section:
     """What each weight does, and the paper's claims."""
-    texts = {"marginals": captions.MARGINALS_CAPTION, "interactions": captions.INTERACTIONS_CAPTION}
+    texts = {
+        "importances": captions.IMPORTANCES_CAPTION,
+        "marginals": captions.MARGINALS_CAPTION,
+        "interactions": captions.INTERACTIONS_CAPTION,
+    }
     blocks = _drawings(pictures, texts)
     if findings.claims:
         blocks.append(_claims(findings))

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +57,19 @@ def change_record(path: Path, key: str, value: object) -> None:
 class RunBuilder:
     """Writes one run folder: `finish`, `fail`, `stop`, `start`, or leave pending, each of `configs`."""
 
-    def __init__(self, path: Path, dataset: str = "fashion_mnist", axes: Axes | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        dataset: str = "fashion_mnist",
+        axes: Axes | None = None,
+        points: Iterable[Sequence[Any]] | None = None,
+    ) -> None:
+        """`points`: the values of the axes at each trial. If None, all combinations."""
         self.run = Run(path)
         self.axes = {key: list(values) for key, values in (GRID if axes is None else axes).items()}
         self.configs: dict[str, Config] = {}
         preset = preset_values(dataset)
-        for point in itertools.product(*self.axes.values()):
+        for point in itertools.product(*self.axes.values()) if points is None else points:
             values = preset
             for key, value in zip(self.axes, point, strict=True):
                 values = set_key(values, key, value)

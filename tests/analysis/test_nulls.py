@@ -86,8 +86,8 @@ def test_null_can_be_picked_and_is_called_null(run: RunBuilder) -> None:
 
 def test_a_scatter_plot_places_null(run: RunBuilder) -> None:
     data = scatter_data(run.findings(), "accuracy")
-    panel = data.settings.index("model.width")
-    assert data.categories[panel] == ("null", "8")
+    panel = [scale.key for scale in data.scales].index("model.width")
+    assert data.scales[panel].names == ("null", "8")
     assert sorted(dot.places[panel] for dot in data.dots) == [0] * 4 + [1] * 4
 
 

@@ -28,9 +28,9 @@ def data_of(run: RunBuilder, value: Value = "accuracy") -> ScatterData:
 
 def test_every_configuration_stands_on_every_panel(sampled: RunBuilder) -> None:
     data = data_of(sampled.finish_all())
-    assert data.settings == ("loss.lambda2", "loss.instance")
-    assert data.log == (True, False)
-    assert data.categories == (None, ("max", "entropy"))
+    assert [scale.key for scale in data.scales] == ["loss.lambda2", "loss.instance"]
+    assert [scale.log for scale in data.scales] == [True, False]
+    assert [scale.names for scale in data.scales] == [None, ("max", "entropy")]
     assert sorted(dot.places for dot in data.dots) == [(x, y) for x in (0.01, 0.02, 0.4) for y in (0, 1)]
     assert sum(dot.picked for dot in data.dots) == 1
 
