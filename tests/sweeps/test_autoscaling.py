@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -77,10 +78,14 @@ def demand(host: Host) -> int:
     return sum(map(int, waiting))
 
 
-def interrupt(host: Host, run: Path) -> None:
-    """Press Ctrl-C where a sweep runs."""
+def interrupted(host: Host, run: Path, driver: "subprocess.Popen[str]") -> str:
+    """Press Ctrl-C where a sweep runs; returns what it wrote, which says why where it had ended by itself."""
+    if driver.poll() is not None:
+        reasons = [path.read_text() for path in run.glob("*/*/failed.json")]
+        pytest.fail(f"it has ended by itself\n{output_of(driver)}\n{host.ray('status').stdout}\n{reasons}")
     pid = json.loads(Run.at(run).lock_file.read_text())["pid"]
     assert host.run("kill", "-INT", pid).returncode == 0
+    return output_of(driver)
 
 
 def test_the_autoscaler_sees_all_trials_at_once(host: Host, tmp_path: Path) -> None:
@@ -90,8 +95,7 @@ def test_the_autoscaler_sees_all_trials_at_once(host: Host, tmp_path: Path) -> N
     with start(*host.command(*command)) as driver:
         wait_for(lambda: demand(host) == 8 - NODES or driver.poll() is not None, pause=1)
         wait_for(lambda: len(list(run.glob("trials/*/metrics.csv"))) == NODES or driver.poll() is not None)
-        interrupt(host, run)
-        output = output_of(driver)
+        output = interrupted(host, run, driver)
     assert "0 of 8 trials are finished" in output
     assert "no node has" not in output
 
@@ -102,6 +106,5 @@ def test_a_search_proposes_no_further_than_its_nodes_can_take(host: Host, tmp_pa
     command = (*COMMAND, "sweep", file, "--address", ADDRESS, "--set", "train.epochs=100000")
     with start(*host.command(*command)) as driver:
         wait_for(lambda: len(list(run.glob("trials/*/metrics.csv"))) == NODES or driver.poll() is not None)
-        interrupt(host, run)
-        output = output_of(driver)
+        output = interrupted(host, run, driver)
     assert f"0 of {NODES + 1} trials are finished" in output
