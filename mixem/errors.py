@@ -1,10 +1,21 @@
 """The errors a user can meet. Each message is one line that says what to change."""
 
+import re
+
+CREDENTIALS = re.compile(r"(\w+:/{1,2})[^\s/]*:\S*@")
+"""Name and password of a URL, as it was given or as a path shows it; a secret key may hold slashes."""
+
 
 class MixemError(Exception):
-    """Base of every error this project raises on purpose; the command line shows its message only."""
+    """Base of every error this project raises on purpose; the command line shows its message only.
+
+    It leaves out the credentials of a URL.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(CREDENTIALS.sub(r"\1…@", message))
 
 
 class ConfigError(MixemError):

@@ -43,10 +43,18 @@ def check_home() -> None:
 
 
 def run_path(text: Path | str) -> Path:
-    """The folder or file that a path or a URL such as s3://bucket/run names; raises ConfigError for other URLs."""
+    """The folder or file that a path or a URL such as s3://bucket/run names; raises ConfigError for other URLs.
+
+    So for one that holds credentials, which the message does not repeat.
+    """
     protocol, separator, rest = str(text).partition("://")
     if not separator:
         return local_path(text)
+    if _holds_credentials(rest):
+        raise ConfigError(
+            f"{protocol}://…: a URL with credentials in it is not allowed, as it would be written to files; "
+            f"allowed: {protocol}://BUCKET/…, with credentials in the environment or the storage's own files"
+        )
     if protocol not in REMOTE or not rest.strip("/") or ".." in rest.split("/"):
         schemes = ", ".join(f"{name}://BUCKET/…" for name in REMOTE)
         raise ConfigError(f"{text}: not a place for a run folder; allowed: a path, {schemes}")
@@ -62,6 +70,12 @@ def run_path(text: Path | str) -> Path:
     except ImportError as error:
         raise ConfigError(f"{text}: needs more packages: pip install 'mixem-sweeps[{protocol}]' ({error})") from None
     return cast(Path, UPath(str(text), use_listings_cache=False, **REMOTE[protocol]))
+
+
+def _holds_credentials(rest: str) -> bool:
+    """Whether what follows :// holds user and password, or a signature; a secret key may hold a slash."""
+    bucket = rest.partition("/")[0]
+    return "@" in bucket or (":" in bucket and "@" in rest) or "?" in rest
 
 
 def is_local(path: Path) -> bool:

@@ -2,11 +2,12 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from mixem.errors import ConfigError
+from mixem.errors import ConfigError, MixemError
 from mixem.files import is_local, run_path, write_atomically, write_json, write_text
 from tests.mixem.helpers import names
 
@@ -33,6 +34,41 @@ def test_other_urls_are_refused_in_one_line(url: str) -> None:
     with pytest.raises(ConfigError, match=r"not a place for a run folder; allowed: a path, s3://BUCKET") as caught:
         run_path(url)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://KEY:SECRET@bucket/run",
+        "s3://KEY:SEC/RET@bucket/run",
+        "s3://SECRET@bucket",
+        "gs://KEY:SECRET@bucket",
+        "https://KEY:SECRET@host/run",
+        "https://host/run?X-Amz-Signature=SECRET",
+    ],
+)
+def test_credentials_in_a_url_are_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"^\w+://…: a URL with credentials in it is not allowed") as caught:
+        run_path(url)
+    assert not re.search(r"KEY|SEC|RET|\n", str(caught.value))
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/a@b", "s3://bucket/a:b"])
+def test_a_key_may_hold_what_else_marks_credentials(url: str) -> None:
+    pytest.importorskip("s3fs")
+    assert str(run_path(url)) == url
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("data.root: s3:/KEY:SECRET@bucket is no folder", "data.root: s3:/…@bucket is no folder"),
+        ("at http://KEY:SEC/RET@host:80/x", "at http://…@host:80/x"),
+        ("s3://bucket/a@b: gone", "s3://bucket/a@b: gone"),
+    ],
+)
+def test_no_error_repeats_the_credentials_of_a_url(message: str, shown: str) -> None:
+    assert str(MixemError(message)) == shown
 
 
 def test_a_driver_that_is_not_installed_is_named_with_how_to_get_it() -> None:
