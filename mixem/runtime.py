@@ -3,6 +3,7 @@
 import ctypes
 import hashlib
 import importlib.util
+import math
 import os
 import platform
 import shutil
@@ -80,18 +81,58 @@ def to_device(drawn: Tensor, device: torch.device) -> Tensor:
 def numerics(threads: int) -> Iterator[None]:
     """What decides the last bits and the speed of what is computed inside, for this process; undone at the end.
 
-    CPU threads (0: one a core), float32 without TF32 in a GPU's convolutions, as it is in matrix products, and an
-    allocator that keeps what is freed, which stays on.
+    CPU threads (0: one for each of `cores`), float32 without TF32 in a GPU's convolutions, as it is in matrix
+    products, and an allocator that keeps what is freed, which stays on.
     """
     _keep_freed_memory()
     threads_before, tf32_before = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(threads or cores())
     torch.backends.cudnn.allow_tf32 = False
     try:
         yield
     finally:
         torch.set_num_threads(threads_before)
         torch.backends.cudnn.allow_tf32 = tf32_before
+
+
+def cores(root: Path = Path("/")) -> int:
+    """CPU cores that this process may use: those that it may run on, at most what a quota of a control group leaves.
+
+    So with `taskset`, in a batch job and in a container. `root`: where /proc and /sys are.
+    """
+    allowed, quota = len(os.sched_getaffinity(0)), _quota(root)
+    return max(1, int(quota)) if quota < allowed else allowed
+
+
+def _quota(root: Path) -> float:
+    """Cores that the CPU quotas of this process's control group and of those around it leave; inf without one.
+
+    A group's path is as the host sees it; from within a container the group itself may be the root.
+    """
+    cores, groups = math.inf, root / "proc/self/cgroup"
+    for line in groups.read_text().splitlines() if groups.exists() else ():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = root / "sys/fs/cgroup" / controllers
+        group = top / path.lstrip("/")
+        for folder in (group, *group.parents):
+            cores = min(cores, _quota_of(folder))
+            if folder == top:
+                break
+    return cores
+
+
+def _quota_of(group: Path) -> float:
+    """Cores that one control group leaves, of either version; inf where it says nothing."""
+    try:
+        if (limit := group / "cpu.max").exists():
+            quota, period = limit.read_text().split()
+        else:
+            quota, period = ((group / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+    except (OSError, ValueError):
+        return math.inf
+    return math.inf if quota == "max" or int(quota) < 0 else int(quota) / int(period)
 
 
 def _keep_freed_memory() -> None:

@@ -118,12 +118,14 @@ class SearchSettings(Section):
 
 
 class Resources(Section):
-    """What one trial asks of the cluster."""
+    """What one trial asks of the cluster, and what all of them get of this machine."""
 
     cpu: Positive = 1
     """CPU cores a trial; a CPU trial computes with as many threads."""
     gpu: Weight = 0
     """GPUs a trial; a fraction shares one GPU between trials."""
+    total_cpu: Count | None = None
+    """CPU cores that a sweep on this machine uses at most. If None, all that it may use: affinity and quota count."""
 
 
 class SweepSpec(SearchSettings):

@@ -19,6 +19,10 @@ def sweep(
     run: Annotated[Path | None, typer.Option("--run", parser=run_path, metavar="RUN", help=RUN_HELP)] = None,
     dry_run: DryRun = False,
     retry_failed: RetryFailed = False,
+    cpus: Annotated[
+        int | None,
+        typer.Option("--cpus", metavar="N", min=1, help="Cores to use of this machine; without it, all it may use."),
+    ] = None,
     address: Annotated[
         str | None, typer.Option("--address", help="A running Ray cluster; without it, a Ray of its own, here.")
     ] = None,
@@ -31,7 +35,8 @@ def sweep(
     from sweeps.plan import Plan
     from sweeps.spec import load_spec
 
-    run_sweep(Plan.of(load_spec(file, overrides or ()), run), address, dry_run, retry_failed)
+    settings = [*(overrides or ()), *([f"resources.total_cpu={cpus}"] if cpus else [])]
+    run_sweep(Plan.of(load_spec(file, settings), run), address, dry_run, retry_failed)
 
 
 def submit(file: SweepFile, overrides: Overrides = None, retry_failed: RetryFailed = False) -> None:

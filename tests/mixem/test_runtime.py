@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from mixem.errors import ConfigError
 from mixem.runtime import (
     Precision,
     autocast,
+    cores,
     derive_seed,
     generator,
     hardware_name,
@@ -192,3 +194,60 @@ def test_freed_memory_serves_the_next_step() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     before, within = map(int, done.stdout.split())
     assert within < 100 < before
+
+
+# Cores
+
+
+@pytest.fixture
+def two_or_more() -> int:
+    allowed = len(os.sched_getaffinity(0))
+    if allowed < 2:
+        pytest.skip("one core")
+    return allowed
+
+
+def groups(root: Path, membership: str, files: Mapping[str, str]) -> Path:
+    """A machine's /proc and /sys, as far as they say what a control group leaves."""
+    for name, content in {"proc/self/cgroup": membership, **files}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+    return root
+
+
+def test_cores_are_those_that_the_process_may_run_on(two_or_more: int, tmp_path: Path) -> None:
+    before = os.sched_getaffinity(0)
+    assert cores(tmp_path) == two_or_more
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert cores(tmp_path) == 1
+        with numerics(0):
+            assert torch.get_num_threads() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "left"),
+    [
+        ("0::/", {"cpu.max": "100000 100000"}, 1),
+        ("0::/", {"cpu.max": "max 100000"}, 2),
+        ("0::/", {"cpu.max": "150000 100000"}, 1),
+        ("0::/", {"cpu.max": "20000 100000"}, 1),
+        ("0::/", {"cpu.max": "9900000 100000"}, 2),
+        ("0::/slice/job", {"slice/job/cpu.max": "100000 100000"}, 1),
+        ("0::/slice/job", {"slice/cpu.max": "100000 100000", "slice/job/cpu.max": "max 100000"}, 1),
+        ("0::/docker/not/seen/here", {"cpu.max": "100000 100000"}, 1),
+        ("3:memory:/\n2:cpu,cpuacct:/job", {"cpu,cpuacct/job/cpu.cfs_quota_us": "100000\n"}, 1),
+        ("2:cpu,cpuacct:/job", {"cpu,cpuacct/job/cpu.cfs_quota_us": "-1\n"}, 2),
+        ("3:memory:/job", {"memory/job/cpu.max": "100000 100000"}, 2),
+        ("0::/", {"cpu.max": ""}, 2),
+        ("0::/", {}, 2),
+    ],
+)
+def test_cores_are_at_most_a_control_groups_quota(
+    two_or_more: int, tmp_path: Path, membership: str, files: Mapping[str, str], left: int
+) -> None:
+    placed = {f"sys/fs/cgroup/{name}": content for name, content in files.items()}
+    placed |= {name.replace("quota", "period"): "100000\n" for name in placed if "cfs_quota" in name}
+    assert min(cores(groups(tmp_path, membership, placed)), 2) == left
