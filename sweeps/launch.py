@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 
-from mixem.errors import MixemError
+from mixem.errors import ConfigError, MixemError
 from mixem.files import check_home, each
 from mixem.run import Snapshot, Status
+from sweeps import interrupts
 from sweeps.lock import lease
 from sweeps.plan import FAILURES, Plan
 
@@ -28,6 +29,11 @@ def run_sweep(plan: Plan, address: str | None, dry_run: bool, retry_failed: bool
     `address`: a running Ray cluster. If None, a Ray of our own, here. `dry_run`: print the plan and stop. Raises
     MixemError when trials failed, and what `run_missing` raises.
     """
+    if address and plan.spec.resources.total_cpu:
+        raise ConfigError(
+            f"resources.total_cpu: {plan.spec.resources.total_cpu} is not allowed with a cluster; it is for a Ray of "
+            "our own, without --address"
+        )
     if dry_run:
         print("\n".join(plan.describe(plan.snapshot())))
         return
@@ -41,6 +47,7 @@ def run_sweep(plan: Plan, address: str | None, dry_run: bool, retry_failed: bool
     try:
         statuses = run_missing(plan, console, address, retry_failed)
     except KeyboardInterrupt:
+        interrupts.ignore()
         so_far = _grown(plan).trials
         finished = len(plan.run.snapshot(so_far).those(Status.FINISHED))
         print(
@@ -132,14 +139,15 @@ def _run(
 ) -> None:
     """Check the nodes, and train on them."""
     from sweeps.preflight import check_nodes, check_resources, check_space
+    from sweeps.scratch import scratch
     from sweeps.session import connected, nodes, nodes_to_come
     from sweeps.tuning import run_jobs
 
     plan = jobs.plan
-    with connected(address, plan.log):
+    with scratch() as folder, connected(address, plan.log, folder, plan.spec.resources.total_cpu):
         check_resources(plan.spec.resources, nodes() + nodes_to_come(address))
-        check_nodes(plan.run)
+        check_nodes(plan.run, address)
         check_space(plan, jobs.queued, snapshot, datasets)
         each(plan.run.path, lambda hash: plan.run.trial(hash).write_config(plan.trials[hash]), jobs.queued)
         plan.write()
-        run_jobs(jobs, snapshot, console, datasets)
+        run_jobs(jobs, snapshot, console, datasets, folder)

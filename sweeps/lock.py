@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import secrets
-import signal
 import socket
 import threading
 import time
@@ -16,6 +15,7 @@ from typing import Any
 from mixem.errors import MixemError
 from mixem.files import is_local, is_storage_error, read_text, write_json
 from mixem.run import Run
+from sweeps.interrupts import interrupt_main_thread
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +23,9 @@ HEARTBEAT_SECONDS = 10.0
 """Time between two heartbeats."""
 STALE_SECONDS = 180.0
 """A lock of another machine that is silent for longer is taken over; longer than a storage may be away."""
+
+SETTLE_SECONDS = 2.0
+"""Time in which another launch is seen that has written the lock at the same moment."""
 
 Notify = Callable[[str], object]
 """What takes a line for the user."""
@@ -37,6 +40,8 @@ def lease(run: Run, notify: Notify = print, heartbeat: float = HEARTBEAT_SECONDS
     """
     lock, mine, over = run.lock_file, {**_entry(), "folder": str(run.path.resolve())}, threading.Event()
     _claim(lock, mine, notify, heartbeat)
+    if not run.is_local:
+        _settle(lock, mine, notify, heartbeat)
     thread = threading.Thread(target=_keep, args=(lock, mine, over, heartbeat), name="lease", daemon=True)
     thread.start()
     try:
@@ -85,6 +90,8 @@ def _claim(lock: Path, mine: dict[str, Any], notify: Notify, heartbeat: float) -
     if is_local(lock):
         lock.parent.mkdir(parents=True, exist_ok=True)
     try:
+        if not is_local(lock) and _read(lock):  # not every storage heeds the condition
+            raise FileExistsError
         with lock.open("xb") as file:  # an object storage sees to it too: a conditional put
             created = is_local(lock)
             file.write(json.dumps(mine).encode())
@@ -100,6 +107,19 @@ def _claim(lock: Path, mine: dict[str, Any], notify: Notify, heartbeat: float) -
         if _take_over(lock, other, mine, notify, heartbeat):
             return
     _claim(lock, mine, notify, heartbeat)  # it has changed hands, or was released
+
+
+def _settle(lock: Path, mine: dict[str, Any], notify: Notify, heartbeat: float) -> None:
+    """On a server that writes over a file in spite of the condition, let who wrote last have the lock."""
+    with suppress(FileExistsError):
+        with lock.open("xb") as file:
+            file.write(json.dumps(mine).encode())
+        notify(
+            f"{lock}: this storage ignores If-None-Match; launches that begin in the same second may not see another"
+        )
+        time.sleep(SETTLE_SECONDS)
+        if (other := _read(lock)).get("token") != mine["token"]:
+            _check_dead(lock, other, heartbeat)
 
 
 def _take_over(lock: Path, other: dict[str, Any], mine: dict[str, Any], notify: Notify, heartbeat: float) -> bool:
@@ -132,9 +152,7 @@ def _keep(lock: Path, mine: dict[str, Any], over: threading.Event, heartbeat: fl
         try:
             if (other := _read(lock)) and other.get("token") != mine["token"]:
                 logger.error("%s: taken over by %s; stopping", lock, _owner(other))
-                ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # as in a shell's background job
-                interrupt = signal.SIGTERM if ignored else signal.SIGINT
-                signal.pthread_kill(threading.main_thread().ident or 0, interrupt)
+                interrupt_main_thread()
                 return
             write_json(lock, {**mine, "heartbeat": time.time()})
         except Exception as error:  # the storage is away or full; the next heartbeat tries again
@@ -142,15 +160,25 @@ def _keep(lock: Path, mine: dict[str, Any], over: threading.Event, heartbeat: fl
 
 
 def _entry() -> dict[str, Any]:
+    return {**owner(), "heartbeat": time.time(), "token": secrets.token_hex(8)}
+
+
+def owner() -> dict[str, Any]:
+    """This process, as no other is called, on this machine or another, now or later."""
     return {
         "host": socket.gethostname(),
         "machine": _machine(),
         "pid": os.getpid(),
         "started": _started(os.getpid()),
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-        "heartbeat": time.time(),
-        "token": secrets.token_hex(8),
     }
+
+
+def owner_lives_here(entry: dict[str, Any]) -> bool | None:
+    """Whether the process that an entry names lives on this machine. If None, it is another machine's."""
+    if entry.get("machine") != _machine():
+        return None
+    return entry.get("started") is not None and _started(int(entry["pid"])) == entry["started"]
 
 
 def _read(lock: Path) -> dict[str, Any]:
@@ -165,8 +193,8 @@ def _alive(lock: Path, entry: dict[str, Any], heartbeat: float) -> bool:
     """Whether the owner of a lock lives: seen as a process on this machine, by its heartbeats on another."""
     if _is_copy(lock, entry):
         return False
-    if entry.get("machine") == _machine():
-        return entry.get("started") is not None and _started(int(entry["pid"])) == entry["started"]
+    if (lives := owner_lives_here(entry)) is not None:
+        return lives
     if abs(time.time() - float(entry.get("heartbeat", 0))) < STALE_SECONDS:
         return True
     time.sleep(2.5 * heartbeat)  # clocks differ: a heartbeat in the meantime shows that it lives

@@ -49,36 +49,39 @@ def check_resources(resources: Resources, nodes: Sequence[Node]) -> None:
     raise ConfigError(f"resources: a trial asks for {asked}, which no node has; the nodes have: {', '.join(kinds)}")
 
 
-def check_nodes(run: Run) -> None:
-    """Raise MixemError, naming node and folder, unless all nodes write to the run folder and see what others write."""
+def check_nodes(run: Run, address: str | None) -> None:
+    """Raise MixemError, naming node and folder, unless all nodes write to the run folder and see what others write.
+
+    A node of the cluster at `address` has an environment, and so credentials, of its own, the driver's node too.
+    """
     folder = run.path.resolve()
     probe = folder / f".probe.{secrets.token_hex(8)}"
     write_bytes(probe, b"")
     try:
-        for answer, address in _visits(probe).items():
+        for answer, node in _visits(probe, here=address is not None and not run.is_local).items():
             try:
                 problem = ray.get(answer, timeout=NODE_SECONDS)
             except RayError as error:
                 problem = " ".join(str(error).split())[:300]
             if problem:
-                raise MixemError(f"{folder} on node {address}: {problem}")
+                raise MixemError(f"{folder} on node {node}: {problem}")
     finally:
         probe.unlink()
 
 
-def _visits(probe: Path) -> "dict[ray.ObjectRef[str], str]":
-    """Send `_visit` to every other node: its answer to come, and the node's address."""
-    here = ray.get_runtime_context().get_node_id()
+def _visits(probe: Path, here: bool) -> "dict[ray.ObjectRef[str], str]":
+    """Send `_visit` to every other node, and to this one if `here`: its answer to come, and the node's address."""
+    mine = None if here else ray.get_runtime_context().get_node_id()
     visit, visits = ray.remote(num_cpus=0, max_retries=0)(_visit), {}
     for node in ray.nodes():
-        if node["Alive"] and node["NodeID"] != here:
+        if node["Alive"] and node["NodeID"] != mine:
             there = visit.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False))
             visits[there.remote(str(probe))] = node["NodeManagerAddress"]
     return visits
 
 
 def _visit(probe: str) -> str:
-    """On another node: why the run folder is of no use there; empty where it is."""
+    """On a node: why the run folder is of no use there; empty where it is."""
     path = run_path(probe)
     try:
         if not path.exists():

@@ -23,6 +23,7 @@ from mixem.run import Run
 from sweeps.cli import main
 from sweeps.cli.options import DryRun, Overrides, RetryFailed
 from sweeps.head import BOOTSTRAP
+from sweeps.interrupts import stoppable
 from sweeps.launch import run_sweep
 from sweeps.lock import STALE_SECONDS, check_free, wait_until_free
 from sweeps.plan import Plan
@@ -35,6 +36,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
+@stoppable
 def run(
     spec: Annotated[
         Path | None,

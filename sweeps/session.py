@@ -1,54 +1,111 @@
 """The connection to Ray: a cluster's, or one of our own on this machine; and what its nodes can hold."""
 
 import logging
-import signal
+import os
+import sys
+import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import ray
 
-from mixem.errors import MixemError
+from mixem.runtime import cores
 from sweeps.head import autoscaled_nodes, job_config, max_autoscaled_nodes
+from sweeps.interrupts import deferred, interrupt_main_thread
+from sweeps.scratch import BrokenRayError, end_processes
+from sweeps.secrecy import keep_credentials, keep_token
 from sweeps.spec import Resources
 
 Node = Mapping[str, float]
 """What a node has: its resources by name."""
 
+INTERRUPT_SECONDS = 10.0
+"""How long an interrupt waits for Ray to start or to stop."""
+WATCH_SECONDS = 1.0
+"""Time between two looks at Ray's servers."""
+SERVERS = ("gcs_server", "raylet")
+"""Without these a Ray of our own does not answer; the raylet ends with its agents."""
+
 
 @contextmanager
-def connected(address: str | None, log: Path) -> Iterator[None]:
+def connected(address: str | None, log: Path, scratch: Path, cpus: int | None = None) -> Iterator[None]:
     """A connection to the cluster at `address` or, if that is None, a Ray of our own; its messages go to `log`.
 
-    SIGTERM then interrupts as Ctrl-C does. For the main thread only.
+    Our own writes below `scratch`, and uses `cpus` cores at most. For the main thread only. Raises BrokenRayError
+    where a Ray of our own does not start, or ends before we do.
     """
     warnings.filterwarnings("ignore", message="Zero-copy tensor serialization")  # what we share is never written
+    ray._private.utils.set_sigterm_handler = lambda handler: None  # Ray's would end this process without a word
     log.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(log, delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    starting, running = logging.getLogger("ray._private"), logging.getLogger("ray")
-    starting.addHandler(handler)
-    options: dict[str, Any] = {"address": address} if address else {"address": "local", "include_dashboard": False}
-    options["job_config"] = job_config()
+    running = logging.getLogger("ray")
     try:
+        with deferred(INTERRUPT_SECONDS):
+            _start(address, handler, scratch, cpus)
+        running.addHandler(handler)
+        with nullcontext() if address else _watched(scratch):
+            yield
+    finally:
+        with deferred(INTERRUPT_SECONDS):
+            ray.shutdown()
+        running.removeHandler(handler)
+        handler.close()
+
+
+def _start(address: str | None, handler: logging.Handler, scratch: Path, cpus: int | None) -> None:
+    options: dict[str, Any] = {"address": address, "job_config": job_config()}
+    starting = logging.getLogger("ray._private")
+    starting.addHandler(handler)
+    keep_credentials()
+    try:
+        if address is None:
+            keep_token()
+            options |= {"address": "local", "include_dashboard": False, "_temp_dir": str(scratch)}
+            options["num_cpus"] = min(cores(), cpus or cores())  # Ray counts the machine's
         ray.init(**options, log_to_driver=False, configure_logging=False)  # takes the handlers off the logger "ray"
     except Exception as error:  # a start that takes too long is a bare one
         reason = " ".join(str(error).split())
         advice = "; set RAY_TMPDIR to a folder with a short path, such as /tmp" if "AF_UNIX path" in reason else ""
-        raise MixemError(f"no connection to Ray at {address or 'this machine'} ({reason}){advice}") from None
+        raise BrokenRayError(f"no connection to Ray at {address or 'this machine'} ({reason}){advice}") from None
     finally:
         starting.removeHandler(handler)
-    running.addHandler(handler)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to end, as by Ctrl-C; Ray has its own
+
+
+@contextmanager
+def _watched(scratch: Path) -> Iterator[None]:
+    """Notice when one of Ray's own servers ends, for which Ray itself would wait, a minute or for ever."""
+    over, ended = threading.Event(), list[str]()
+    arguments = (ray._private.worker._global_node, scratch, over, ended)
+    thread = threading.Thread(target=_watch, args=arguments, name="watch", daemon=True)
+    thread.start()
     try:
         yield
+    except (KeyboardInterrupt, BrokenRayError):
+        if not ended:
+            raise
+        raise BrokenRayError(ended[0]) from None
     finally:
-        ray.shutdown()
-        signal.signal(signal.SIGTERM, before)
-        running.removeHandler(handler)
-        handler.close()
+        over.set()
+
+
+def _watch(node: Any, scratch: Path, over: threading.Event, ended: list[str]) -> None:
+    while not over.wait(WATCH_SECONDS):
+        for name, _ in node.dead_processes():
+            if name in SERVERS:
+                ended.append(
+                    f"Ray has lost its {name}, which was killed or has failed, perhaps for want of memory; the same "
+                    f"command goes on from here; Ray's logs are in {scratch} until then"
+                )
+                end_processes(scratch)
+                interrupt_main_thread()
+                if not over.wait(INTERRUPT_SECONDS):  # it waits for an answer of Ray
+                    print(f"error: {ended[0]}", file=sys.stderr, flush=True)
+                    os._exit(1)
+                return
 
 
 def cores_for(jobs: int) -> int:

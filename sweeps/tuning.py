@@ -1,7 +1,6 @@
 """The one way into Ray Tune: it asks a feed for jobs, and its callbacks record, halt and show."""
 
-import shutil
-import tempfile
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -18,6 +17,7 @@ from mixem.run import Snapshot, Status
 from sweeps.jobs import Job, Jobs, Outcome, ended_as
 from sweeps.progress import Progress
 from sweeps.recorder import Halt, Recorder
+from sweeps.scratch import BrokenRayError
 from sweeps.session import nodes, slots
 from sweeps.stopping import scheduler
 from sweeps.worker import StageTrainable, task
@@ -66,15 +66,15 @@ def _outcome(report: dict[str, Any]) -> Outcome:
     return Outcome(status, report["criterion"], report["epoch"])
 
 
-def run_jobs(jobs: Jobs, snapshot: Snapshot, console: Console, datasets: dict[str, Dataset]) -> None:
+def run_jobs(jobs: Jobs, snapshot: Snapshot, console: Console, datasets: dict[str, Dataset], scratch: Path) -> None:
     """Run all jobs on the connected Ray; raises MixemError where the sweep cannot go on.
 
-    `datasets`: images key to images, of which every machine gets a copy that its workers share.
+    `datasets`: images key to images, of which every machine gets a copy that its workers share. `scratch`: where Tune
+    writes; nothing in it is needed again, or on another node.
     """
     plan, feed = jobs.plan, Feed(jobs)
     finished, at_a_time = len(snapshot.those(Status.FINISHED)), slots(plan.spec.resources, nodes())
     progress = Progress(console, plan.spec.name, feed, at_a_time, finished)
-    scratch = tempfile.mkdtemp(prefix="mixem-tune-")  # nothing in it is needed again, or on another node
     try:
         images = {key: ray.put(dataset) for key, dataset in datasets.items()}
         with progress:
@@ -83,15 +83,13 @@ def run_jobs(jobs: Jobs, snapshot: Snapshot, console: Console, datasets: dict[st
         if isinstance(error.__context__, MixemError):  # raised by our callback, wrapped by Tune
             raise error.__context__ from None
         reason = " ".join(str(error).split())[:300]
-        raise MixemError(f"Ray stopped the sweep ({reason}); more in {plan.log}") from None
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        raise BrokenRayError(f"Ray stopped the sweep ({reason}); more in {plan.log} and {scratch}") from None
     if feed.live:
         raise MixemError(f"{len(feed.live)} of {len(feed.given)} jobs did not end")
 
 
 def _tuner(
-    feed: Feed, images: dict[str, Any], chosen: TrialScheduler | None, progress: Progress, scratch: str
+    feed: Feed, images: dict[str, Any], chosen: TrialScheduler | None, progress: Progress, scratch: Path
 ) -> tune.Tuner:
     spec, run = feed.jobs.plan.spec, feed.jobs.plan.run
     trainable = tune.with_parameters(StageTrainable, images=images)
@@ -108,7 +106,7 @@ def _tuner(
         ),
         run_config=tune.RunConfig(
             name="sweep",
-            storage_path=scratch,
+            storage_path=str(scratch),
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=spec.max_failures),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # it would go to the scratch folder

@@ -10,6 +10,7 @@ import typer
 from mixem import __version__
 from mixem.errors import MixemError
 from mixem.files import is_storage_error
+from sweeps import interrupts
 from sweeps.cli import look, pictures, sweep
 from sweeps.output import spell_out
 
@@ -24,11 +25,12 @@ for command in (
     *(look.status, look.report, look.compare, look.export),
     *(pictures.pretrain, pictures.train, pictures.evaluate, pictures.data),
 ):
-    app.command()(command)
+    app.command()(interrupts.stoppable(command))
 
 
 def main(app: typer.Typer = app) -> None:
-    """Run a command line; our own errors become one line on stderr and their exit code."""
+    """Run a command line; our own errors become one line on stderr and their exit code, an interrupt 130."""
+    interrupts.heed()
     os.environ.setdefault("PYTHONSAFEPATH", "1")  # processes that we start import nothing from the current folder
     spell_out(sys.stdout)
     spell_out(sys.stderr)

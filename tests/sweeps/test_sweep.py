@@ -195,10 +195,10 @@ def test_damaged_weights_of_a_base_encoder_end_the_sweep_in_one_line(two_sizes: 
 def test_resources_no_node_has_are_refused_before_any_work(tmp_path: Path) -> None:
     run = tmp_path / "run"
     file = write_sweep(tmp_path / "sweep.yaml", run, {"seed": [0]}, resources={"gpu": 64})
-    refused = mixem("sweep", file)
+    refused = mixem("sweep", file, "--cpus", 1)
     assert refused.returncode == 2
     assert "64 GPU(s)" in refused.stderr
-    assert "no node has" in refused.stderr
+    assert "no node has; the nodes have: 1 CPU(s)" in refused.stderr
     assert not (run / "trials").exists()
 
 
@@ -211,7 +211,7 @@ def begin_a_long_sweep(folder: Path) -> Any:
     return driver
 
 
-@pytest.mark.parametrize("interrupt", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("interrupt", [signal.SIGINT, signal.SIGHUP])
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path: Path, interrupt: signal.Signals) -> None:
     driver = begin_a_long_sweep(tmp_path)
     below = psutil.Process(driver.pid).children(recursive=True)
