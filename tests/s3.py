@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import re
 import secrets
 import select
 import shutil
@@ -71,9 +72,10 @@ class Relay(socketserver.ThreadingTCPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, port: int, target: int) -> None:
+    def __init__(self, port: int, target: int, unheeded: str | None) -> None:
         super().__init__(("127.0.0.1", port), _Relayed)
         self.target, self.open = target, True
+        self.unheeded = re.compile(rf"^{unheeded}:.*\r\n".encode(), re.I | re.M) if unheeded else None
 
 
 class _Relayed(socketserver.BaseRequestHandler):
@@ -85,13 +87,15 @@ class _Relayed(socketserver.BaseRequestHandler):
                     content = end.recv(1 << 16)
                     if not content:
                         return
+                    if self.server.unheeded:
+                        content = self.server.unheeded.sub(b"", content)
                     ends[end].sendall(content)
 
 
 @contextlib.contextmanager
-def relay(target: int, port: int = 0) -> Iterator[int]:
-    """Relay to `target`; gives the port to connect to."""
-    with Relay(port, target) as server:
+def relay(target: int, port: int = 0, unheeded: str | None = None) -> Iterator[int]:
+    """Relay to `target`; gives the port to connect to. `unheeded`: a header that the server never sees."""
+    with Relay(port, target, unheeded) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield server.server_address[1]
         server.open = False

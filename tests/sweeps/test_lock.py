@@ -20,9 +20,10 @@ from typing import Any
 import pytest
 
 from mixem.errors import MixemError
-from mixem.files import read_text, write_json
+from mixem.files import read_text, run_path, write_json
 from mixem.run import Run
 from sweeps.lock import HEARTBEAT_SECONDS, STALE_SECONDS, _claim, _entry, check_free, lease, wait_until_free
+from tests.s3 import S3, relay
 from tests.sweeps.launch import mixem, run_to_end, said, start, wait_for, write_sweep
 
 pytestmark = pytest.mark.ray
@@ -173,6 +174,31 @@ def test_of_many_launches_at_once_one_goes_on(run: Run, before: str) -> None:
         run_to_end(launch)
     assert lines.count("held\n") == 1, lines
     assert sum(bool(re.search(r"in use by process \d+", line)) for line in lines) == 5, lines
+
+
+@pytest.fixture
+def unconditional(s3: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """A run folder in an object storage that writes over what exists, in spite of the condition."""
+    with relay(s3.port, unheeded="If-None-Match") as port:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        run_path("s3://x/y").fs.clear_instance_cache()
+        yield Run.at(s3.folder())
+    run_path("s3://x/y").fs.clear_instance_cache()
+
+
+def test_a_second_launch_is_refused_without_conditional_writes_too(unconditional: Run) -> None:
+    with holder(unconditional) as first:
+        with pytest.raises(MixemError, match=f"in use by process {first.pid}"), lease(unconditional):
+            pass
+        assert first.poll() is None
+    (line,) = taken_over(unconditional)
+    assert "this storage ignores If-None-Match" in line
+
+
+def test_of_many_launches_one_goes_on_without_conditional_writes(unconditional: Run) -> None:
+    launches = [start_holder(unconditional) for _ in range(3)]
+    last = [run_to_end(launch).stdout.splitlines()[-1] for launch in launches]
+    assert sum("in use by process" in line for line in last) == 2, last
 
 
 def test_who_stalls_while_taking_over_is_not_overtaken(run: Run) -> None:
