@@ -144,7 +144,10 @@ def _run(
     from sweeps.tuning import run_jobs
 
     plan = jobs.plan
-    with scratch() as folder, connected(address, plan.log, folder, plan.spec.resources.total_cpu):
+    with (
+        scratch(sockets=address is None) as folder,
+        connected(address, plan.log, folder, plan.spec.resources.total_cpu),
+    ):
         check_resources(plan.spec.resources, nodes() + nodes_to_come(address))
         check_nodes(plan.run, address)
         check_space(plan, jobs.queued, snapshot, datasets)

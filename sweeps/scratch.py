@@ -22,6 +22,7 @@ OWNER = "owner.json"
 """Names the process whose folder it is."""
 MAX_BASE = 107 - len("/mixem-12345678/session_2026-11-26_20-15-49_184814_1234567/sockets/plasma_store")
 """How long the name of the temporary folder may be: the operating system takes sockets of 107 characters."""
+REMEDY = "set RAY_TMPDIR to a folder with a short path, such as /tmp"
 END_SECONDS = 5.0
 """How long killed processes are waited for; their parents may have started others."""
 
@@ -31,9 +32,12 @@ class BrokenRayError(MixemError):
 
 
 @contextmanager
-def scratch() -> Iterator[Path]:
-    """A folder of this launch, in which nothing is needed again; no process that writes there outlives the block."""
-    base = _base()
+def scratch(sockets: bool = True) -> Iterator[Path]:
+    """A folder of this launch, in which nothing is needed again; no process that writes there outlives the block.
+
+    `sockets`: whether a Ray of our own makes its sockets there. Raises MixemError where its name would be too long.
+    """
+    base = _base(sockets)
     _sweep_up(base)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
     keep = False
@@ -49,14 +53,14 @@ def scratch() -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _base() -> Path:
-    """Where the folder lies: RAY_TMPDIR, else TMPDIR, or /tmp where the latter's name is too long for sockets."""
-    if base := os.environ.get("RAY_TMPDIR"):
-        if len(base) > MAX_BASE or not Path(base).is_dir():
-            raise MixemError(f"RAY_TMPDIR: {base} is not allowed; a folder whose name has at most {MAX_BASE} letters")
-        return Path(base)
-    base = tempfile.gettempdir()
-    return Path(base if len(base) <= MAX_BASE else "/tmp")
+def _base(sockets: bool) -> Path:
+    """Where the folder lies: RAY_TMPDIR, else TMPDIR, else /tmp."""
+    base = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    if sockets and len(base) > MAX_BASE:
+        raise MixemError(f"{base}: too long for sockets below it; {REMEDY}")
+    if not Path(base).is_dir():
+        raise MixemError(f"{base}: no such folder; {REMEDY}")
+    return Path(base)
 
 
 def _sweep_up(base: Path) -> None:

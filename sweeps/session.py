@@ -69,8 +69,7 @@ def _start(address: str | None, handler: logging.Handler, scratch: Path, cpus: i
         ray.init(**options, log_to_driver=False, configure_logging=False)  # takes the handlers off the logger "ray"
     except Exception as error:  # a start that takes too long is a bare one
         reason = " ".join(str(error).split())
-        advice = "; set RAY_TMPDIR to a folder with a short path, such as /tmp" if "AF_UNIX path" in reason else ""
-        raise BrokenRayError(f"no connection to Ray at {address or 'this machine'} ({reason}){advice}") from None
+        raise BrokenRayError(f"no connection to Ray at {address or 'this machine'} ({reason})") from None
     finally:
         starting.removeHandler(handler)
 

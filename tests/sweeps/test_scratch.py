@@ -104,18 +104,16 @@ def test_a_folder_that_names_no_owner_is_left_alone(base: Path) -> None:
     assert {path.name for path in base.iterdir()} == {"mixem-tune-1", "ray"}
 
 
-def test_a_temporary_folder_too_long_for_sockets_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_temporary_folder_too_long_for_sockets_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     long = tmp_path / ("x" * MAX_BASE)
     long.mkdir()
-    monkeypatch.delenv("RAY_TMPDIR", raising=False)
-    monkeypatch.setattr("tempfile.tempdir", str(long))
-    with scratch() as folder:
-        assert folder.parent == Path("/tmp")
     monkeypatch.setenv("RAY_TMPDIR", str(long))
-    with (
-        pytest.raises(MixemError, match=f"^RAY_TMPDIR: {long} is not allowed; a folder whose name has at most"),
-        scratch(),
-    ):
+    with pytest.raises(MixemError, match=f"^{long}: too long for sockets below it; set RAY_TMPDIR to a"), scratch():
+        pass
+    with scratch(sockets=False) as folder:
+        assert folder.parent == long
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "absent"))
+    with pytest.raises(MixemError, match="absent: no such folder; set RAY_TMPDIR to a"), scratch():
         pass
 
 
