@@ -22,7 +22,7 @@ OWNER = "owner.json"
 """Names the process whose folder it is."""
 MAX_BASE = 107 - len("/mixem-12345678/session_2026-11-26_20-15-49_184814_1234567/sockets/plasma_store")
 """How long the name of the temporary folder may be: the operating system takes sockets of 107 characters."""
-REMEDY = "set RAY_TMPDIR to a folder with a short path, such as /tmp"
+REMEDY = "set it to a folder with a short path, such as /tmp"
 END_SECONDS = 5.0
 """How long killed processes are waited for; their parents may have started others."""
 
@@ -54,13 +54,15 @@ def scratch(sockets: bool = True) -> Iterator[Path]:
 
 
 def _base(sockets: bool) -> Path:
-    """Where the folder lies: RAY_TMPDIR, else TMPDIR, else /tmp."""
-    base = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
-    if sockets and len(base) > MAX_BASE:
-        raise MixemError(f"{base}: too long for sockets below it; {REMEDY}")
-    if not Path(base).is_dir():
-        raise MixemError(f"{base}: no such folder; {REMEDY}")
-    return Path(base)
+    """Where the folder lies: RAY_TMPDIR, else TMPDIR, or /tmp where that is too long for sockets."""
+    ours, theirs = os.environ.get("RAY_TMPDIR"), tempfile.gettempdir()
+    if not ours:
+        return Path("/tmp" if sockets and len(theirs) > MAX_BASE else theirs)
+    if sockets and len(ours) > MAX_BASE:
+        raise MixemError(f"RAY_TMPDIR: {ours} is too long for sockets below it; {REMEDY}")
+    if not Path(ours).is_dir():
+        raise MixemError(f"RAY_TMPDIR: {ours} is no folder; {REMEDY}")
+    return Path(ours)
 
 
 def _sweep_up(base: Path) -> None:

@@ -179,14 +179,3 @@ def test_without_a_home_folder_a_sweep_is_refused_in_one_line(tmp_path: Path) ->
         "error: HOME: not set, and the system names no home folder of user 54321; "
         "set it to a folder that can be written to\n"
     )
-
-
-def test_a_temporary_folder_too_long_for_sockets_names_the_remedy(tmp_path: Path) -> None:
-    temporary = tmp_path / ("x" * 80)
-    temporary.mkdir()
-    file = write_sweep(tmp_path / "s.yaml", tmp_path / "run", {"seed": [0]})
-    environment = {"TMPDIR": str(temporary)}
-    ended = run_to_end(start(*COMMAND, "sweep", file, env=environment, stderr=subprocess.PIPE))
-    assert ended.returncode == 1
-    assert ended.stderr.splitlines()[-1].endswith("; set RAY_TMPDIR to a folder with a short path, such as /tmp")
-    assert "Traceback" not in ended.stderr

@@ -104,16 +104,23 @@ def test_a_folder_that_names_no_owner_is_left_alone(base: Path) -> None:
     assert {path.name for path in base.iterdir()} == {"mixem-tune-1", "ray"}
 
 
-def test_a_temporary_folder_too_long_for_sockets_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_temporary_folder_too_long_for_sockets_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     long = tmp_path / ("x" * MAX_BASE)
     long.mkdir()
-    monkeypatch.setenv("RAY_TMPDIR", str(long))
-    with pytest.raises(MixemError, match=f"^{long}: too long for sockets below it; set RAY_TMPDIR to a"), scratch():
-        pass
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    with scratch() as folder:
+        assert folder.parent == Path("/tmp")
     with scratch(sockets=False) as folder:
         assert folder.parent == long
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "absent"))
-    with pytest.raises(MixemError, match="absent: no such folder; set RAY_TMPDIR to a"), scratch():
+
+
+@pytest.mark.parametrize(("name", "reason"), [("x" * MAX_BASE, "too long for sockets"), ("absent", "no folder")])
+def test_a_folder_that_ray_is_told_to_use_is_checked(
+    monkeypatch: pytest.MonkeyPatch, short_folder: Path, name: str, reason: str
+) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(short_folder / name))
+    with pytest.raises(MixemError, match=rf"^RAY_TMPDIR: \S+ is {reason}.*; set it to a folder with"), scratch():
         pass
 
 
