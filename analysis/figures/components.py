@@ -23,7 +23,7 @@ MAX_CLASSES = 20
 MAX_ROWS = 12
 """Components of a class that have a row."""
 MAX_GALLERY_IMAGES = 20
-MAX_GALLERY_ROWS = 40
+MAX_GALLERY_ROWS = 20
 MAX_TITLE = 48
 """Characters of a class's name over its picture."""
 RED, BAR = "#c8102e", "#b4bcc6"

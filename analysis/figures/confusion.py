@@ -17,8 +17,8 @@ MAX_SIDE = 14.0
 """Inches of the matrix across and down."""
 MIN_NUMBER = 0.3
 """Inches of a cell that has room for its number."""
-MIN_POINTS = 6.0
-"""Size of the smallest letters."""
+LETTERS = 9.0
+"""Points of a name's height."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,11 @@ def draw_confusion(data: Confusion) -> Figure:
         if share >= 0.5:
             ink = ink_on(colours(share / 100))
             ax.text(column, row, f"{share:.0f}", size=8.5, ha="center", va="center", color=ink)
-    points = [min(9.0, 72 * 0.8 * side) for side in (width, height)]
-    every = [max(1, math.ceil(MIN_POINTS / size)) for size in points]  # more names than can be read leave some out
+    every = [math.ceil(LETTERS / (72 * 0.8 * side)) for side in (width, height)]  # of many names some are left out
     ax.set_xticks(range(0, columns, every[0]), [str(cluster) for cluster in data.clusters[:: every[0]]])
     ax.set_yticks(range(0, rows, every[1]), names[:: every[1]], family=families(names))
-    rotation = 0 if width >= MIN_NUMBER else 90
-    ax.tick_params(axis="x", length=0, labelsize=max(MIN_POINTS, points[0]), colors=INK, rotation=rotation)
-    ax.tick_params(axis="y", length=0, labelsize=max(MIN_POINTS, points[1]), colors=INK)
+    ax.tick_params(length=0, labelsize=LETTERS, colors=INK)
+    ax.tick_params(axis="x", rotation=0 if width >= MIN_NUMBER else 90)
     ax.spines[:].set_visible(False)
     ax.set_xlabel("cluster, in the order matched to the classes", size=9, color=INK)
     text = f"Where each class went, in percent of its images (ACC {100 * data.accuracy:.1f} %)"
