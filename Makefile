@@ -1,6 +1,7 @@
 # make demo        a real sweep on this machine: scikit-learn's digits, a few minutes on two CPU cores
 # make test-fast   the tests that need neither Ray nor another process
 # make test        the default test suite, those included; make test-slow: the long journeys
+# make test-lowest the fast tests with the lowest versions of direct dependencies that setup.cfg allows; test-newest: the newest
 # make mutants     how many changes of what decides the tests notice; about an hour, by hand
 # make lint        ruff (lint and format), mypy and hadolint
 # Any of them creates .venv and installs into it first. PYTHON=python3.12 chooses the interpreter.
@@ -9,20 +10,32 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := runs/digits
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
+FAST := $(SIDE_BY_SIDE) -m "not slow and not ray and not long"
 
-.PHONY: demo test-fast test test-slow mutants lint format install clean
+.PHONY: demo test-fast test test-slow test-lowest test-newest mutants lint format install clean
 
 demo: install
 	$(BIN)/mixem sweep sweeps/digits.yaml --run $(RUN)
 
 test-fast: install
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not ray and not long"
+	$(BIN)/python -m pytest $(FAST)
 
 test: install
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow
+
+# in an environment of its own, without the constraints; what releases of others say of each other does not matter
+test-lowest: RESOLUTION = lowest-direct
+test-newest: RESOLUTION = highest
+test-lowest test-newest: VENV = .venv-$(@:test-%=%)
+test-lowest test-newest:
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/python -m pip install --quiet uv
+	$(VENV)/bin/uv pip install --quiet --python $(VENV) --resolution $(RESOLUTION) 'setuptools>=77' --editable '.[test]'
+	$(VENV)/bin/uv pip list --python $(VENV)
+	$(VENV)/bin/python -m pytest $(FAST) -W ignore::DeprecationWarning
 
 mutants: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[mutants]'
