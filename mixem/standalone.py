@@ -56,18 +56,22 @@ def evaluate(folder: Path | str, overrides: Iterable[str] = (), report: Report =
     Args:
         folder: as in `load_model`.
         overrides: `key=value`, such as `data.name=fashion_mnist`.
-        report: is given the scores in lines.
+        report: is given the scores in lines, and one where the images are others than those of the training.
 
     Raises as `load_model`, and ConfigError for a test split that is too small to cluster.
     """
     config, model = load_model(folder, overrides)
     components = config.model.components
-    test = load_dataset(config.data, report).pool("test")
+    dataset = load_dataset(config.data, report)
+    test = dataset.pool("test")
     if len(test) < components:
         raise ConfigError(
             f"{config.data.name}: the test split has {len(test)} images, too few for {components} clusters"
         )
     report(f"{config.data.name}: {len(test):,} test images")
+    record = StageFolder(run_path(folder), TrialRecord).read().record
+    if record and record.provenance.data_checksum != dataset.checksum():
+        report("not the images that it was trained with: their checksums differ")
     with numerics(config.train.threads):
         clusterings = cluster_mixture(embed(model, test.images, config), config)
     scores = describe_clusterings(clusterings, test)

@@ -1,15 +1,46 @@
-"""The images of a plan's trials, loaded once."""
+"""The images of a plan's trials: loaded once, and compared with those that the results were made with."""
 
 from collections.abc import Callable, Mapping
 
 from mixem.config import Config, DataConfig
-from mixem.data.dataset import Dataset, load_dataset
+from mixem.data.dataset import Dataset, describe, load_dataset
+from mixem.data.sources import SOURCES, present_files
+from mixem.experiment import check_same_images
+from mixem.run import Snapshot
 from sweeps.plan import Plan
 
 
 def images_key(data: DataConfig) -> str:
     """What tells two sets of images in memory apart."""
     return repr((data.name, data.root, data.channels, data.image_size, data.background))
+
+
+def check_plan(plan: Plan, snapshot: Snapshot, obtains: bool = False) -> str:
+    """Check the images of a plan that is only shown; returns what a dry run says of them.
+
+    A published dataset that is absent is not checked, unless `data.root` names where it lies; with `obtains` not even
+    then, for a launch downloads it. Raises as `load_datasets` and `check_images`.
+    """
+    absent = [config.data for config in plan.trials.values() if not _is_present(config.data)]
+    if absent and (obtains or not any(data.root for data in absent)):
+        return f"images not checked: {absent[0].name} is not there"
+    check_images(plan, snapshot, load_datasets(plan))
+    return "images checked"
+
+
+def _is_present(data: DataConfig) -> bool:
+    """Whether all files of a published dataset are there; others are looked for where they are read."""
+    return data.name not in SOURCES or len(present_files(data)[1]) == len(SOURCES[data.name].files)
+
+
+def check_images(plan: Plan, snapshot: Snapshot, datasets: Mapping[str, Dataset]) -> None:
+    """Raise DataError for images that do not fit a trial, or a run folder that holds results of other images."""
+    for config in {repr((c.data, c.pretrain, c.train, c.model)): c for c in plan.trials.values()}.values():
+        describe(dataset_of(datasets, config), config)
+    for hash, config in plan.trials.items():
+        check_same_images(plan.run.trial(hash), snapshot.trials[hash].record, dataset_of(datasets, config))
+    for hash, config in plan.bases().items():
+        check_same_images(plan.run.base(hash), snapshot.bases[hash].record, dataset_of(datasets, config))
 
 
 def load_datasets(plan: Plan, report: Callable[[str], object] = lambda line: None) -> dict[str, Dataset]:

@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from sweeps.jobs import Jobs
 
 
-def run_sweep(plan: Plan, address: str | None, dry_run: bool, retry_failed: bool) -> None:
+def run_sweep(plan: Plan, address: str | None, dry_run: bool, retry_failed: bool, obtains: bool = False) -> None:
     """Run what a plan lacks, and print the answer.
 
-    `address`: a running Ray cluster. If None, a Ray of our own, here. `dry_run`: print the plan and stop. Raises
-    MixemError when trials failed, and what `run_missing` raises.
+    `address`: a running Ray cluster. If None, a Ray of our own, here. `dry_run`: check the images, print the plan and
+    stop. `obtains`: a launch downloads the data, so that a dry run may lack it. Raises MixemError when trials failed,
+    and what `run_missing` raises.
     """
     if address and plan.spec.resources.total_cpu:
         raise ConfigError(
@@ -35,7 +36,9 @@ def run_sweep(plan: Plan, address: str | None, dry_run: bool, retry_failed: bool
             "our own, without --address"
         )
     if dry_run:
-        print("\n".join(plan.describe(plan.snapshot())))
+        snapshot = plan.snapshot()
+        images = _check_images(plan, snapshot, obtains)
+        print(*plan.describe(snapshot), images, sep="\n")
         return
     check_home()
     if address is None:
@@ -65,6 +68,17 @@ def run_sweep(plan: Plan, address: str | None, dry_run: bool, retry_failed: bool
         raise MixemError("; ".join(problems))
 
 
+def _check_images(plan: Plan, snapshot: Snapshot, obtains: bool) -> str:
+    """What a dry run says of the images. Torch is loaded where there is a folder of the user's, or a result."""
+    named = any(config.data.root or config.data.name == "image_folder" for config in plan.trials.values())
+    recorded = any(state.record for state in (*snapshot.trials.values(), *snapshot.bases.values()))
+    if not named and not recorded:
+        return "images not checked: there is no result yet that other images could have made"
+    from sweeps.images import check_plan
+
+    return check_plan(plan, snapshot, obtains)
+
+
 def _grown(plan: Plan) -> Plan:
     """The plan with what its search has proposed."""
     try:
@@ -87,14 +101,13 @@ def run_missing(
     with lease(plan.run, notify):
         snapshot = plan.snapshot()
         missing = plan.missing(snapshot, retry_failed)
-        if not missing and plan.spec.search != "optuna":
-            plan.write()
-            return snapshot.statuses
-        from sweeps.images import load_datasets
-        from sweeps.preflight import check_images
+        from sweeps.images import check_images, load_datasets
 
         datasets = load_datasets(plan, notify)
         check_images(plan, snapshot, datasets)
+        if not missing and plan.spec.search != "optuna":
+            plan.write()
+            return snapshot.statuses
         jobs = _jobs(plan, missing, snapshot, datasets, address, retry_failed)
         if jobs.queued:
             jobs.bases.check()

@@ -1,4 +1,4 @@
-"""What is checked before any training: images, resources, every node's way to the run folder, room on its disk."""
+"""What is checked before any training: resources, every node's way to the run folder, room on its disk."""
 
 import secrets
 import shutil
@@ -12,9 +12,8 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mixem.config import Config, ModelConfig
-from mixem.data.dataset import Dataset, describe
+from mixem.data.dataset import Dataset
 from mixem.errors import ConfigError, MixemError
-from mixem.experiment import check_same_images
 from mixem.files import is_storage_error, run_path, write_bytes
 from mixem.model import MixtureModel, SimCLR, build
 from mixem.run import Run, Snapshot, StageName
@@ -28,16 +27,6 @@ NODE_SECONDS = 120.0
 
 STATE_COPIES = 6
 """Weights and Adam's two moments, in the newest state and in the one before it."""
-
-
-def check_images(plan: Plan, snapshot: Snapshot, datasets: Mapping[str, Dataset]) -> None:
-    """Raise DataError for images that do not fit a trial, or a run folder that holds results of other images."""
-    for config in {repr((c.data, c.pretrain, c.train, c.model)): c for c in plan.trials.values()}.values():
-        describe(dataset_of(datasets, config), config)
-    for hash, config in plan.trials.items():
-        check_same_images(plan.run.trial(hash), snapshot.trials[hash].record, dataset_of(datasets, config))
-    for hash, config in plan.bases().items():
-        check_same_images(plan.run.base(hash), snapshot.bases[hash].record, dataset_of(datasets, config))
 
 
 def check_resources(resources: Resources, nodes: Sequence[Node]) -> None:

@@ -72,7 +72,7 @@ def run(
         check_free(plan.run)
     else:
         _obtain_data(plan)
-    run_sweep(plan, "auto", dry_run, retry_failed)
+    run_sweep(plan, "auto", dry_run, retry_failed, obtains=True)
 
 
 def _spec_of_the_cluster(overrides: list[str]) -> SweepSpec:

@@ -1,6 +1,7 @@
 """A sweep as its user writes it: `metadata.sweep` of a YAML file that is also a Ray cluster configuration."""
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -142,12 +143,22 @@ class SweepSpec(SearchSettings):
     max_failures: CountOrZero = 2
     """How often a trial whose worker died is started again, from its last saved state."""
     run: str | None = None
-    """The run folder, a path or a URL such as s3://bucket/run. If None, runs/<name> in the current folder."""
+    """The run folder, a path or a URL such as s3://bucket/run. If None, runs/<name> in the current folder; of pictures
+    of one's own runs/<name>-<their folder>."""
 
     @property
     def folder(self) -> Path:
         """The run folder."""
-        return run_path(self.run or f"runs/{self.name}")
+        return run_path(self.run or "-".join(("runs/" + self.name, *self._pictures)))
+
+    @property
+    def _pictures(self) -> tuple[str, ...]:
+        """The name of the folder of pictures, so that each has a run folder of its own; empty for other datasets."""
+        data = self.base_config().get("data")
+        root = data.get("root") if isinstance(data, Mapping) and data.get("name") == "image_folder" else None
+        path = Path(str(root or "/"))
+        name = path.resolve().name if path.name in ("", "..") else path.name
+        return (re.sub(r"[^\w.-]+", "-", name)[:64],) if name else ()
 
     def base_config(self) -> dict[str, Any]:
         """The plain configuration that the axes vary."""

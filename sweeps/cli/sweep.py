@@ -10,7 +10,10 @@ from mixem.errors import ConfigError
 from mixem.files import local_path, run_path
 from sweeps.cli.options import DryRun, Overrides, RetryFailed, SweepFile
 
-RUN_HELP = "The run folder, a path or a URL such as s3://bucket/run; runs/NAME unless the file says otherwise."
+RUN_HELP = (
+    "The run folder, a path or a URL such as s3://bucket/run; unless the file says otherwise runs/NAME, and of "
+    "pictures of your own runs/NAME-FOLDER."
+)
 
 
 def sweep(

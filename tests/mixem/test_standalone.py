@@ -238,6 +238,16 @@ def test_evaluating_a_trial_gives_the_scores_of_its_record(trial: TrialFolder) -
     assert lines[:4] == ["synthetic: 256 test images", *(score_line(name, entry) for name, entry in scores.items())]
 
 
+OTHERS = "not the images that it was trained with: their checksums differ"
+
+
+@pytest.mark.parametrize(("overrides", "said"), [([], False), (["data.image_size=8"], True)])
+def test_evaluating_says_where_the_images_are_others(trial: TrialFolder, overrides: Lines, said: bool) -> None:
+    lines = Lines()
+    evaluate(trial.path, overrides, lines.append)
+    assert (OTHERS in lines) == said
+
+
 @pytest.mark.usefixtures("three_threads")
 def test_evaluating_leaves_the_threads_of_the_process(trial: TrialFolder) -> None:
     evaluate(trial.path, report=Lines().append)

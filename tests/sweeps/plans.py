@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 
 from mixem.checkpoint import save_tensors
 from mixem.config import Config
@@ -30,19 +32,20 @@ def plan_of(run: Path, **keys: Any) -> Plan:
     return Plan.of(spec_of(**keys), run)
 
 
-def finish(plan: Plan, hash: str, contrastive: float = 4.0) -> None:
-    """Leave the record of a finished trial."""
+def finish(plan: Plan, hash: str, contrastive: float = 4.0, **data: Any) -> None:
+    """Leave the record of a finished trial; `data`: what its provenance says of the images."""
     folder, config = plan.run.trial(hash), plan.trials[hash]
     folder.write_config(config)
     values = {"trial": hash, "base": base_hash(config), "epochs": 2, "seconds": 1, "scores": {}}
+    values["provenance"] = data
     folder.finish(TrialRecord.model_validate(values | {"validation": {**TERMS, "contrastive": contrastive}}))
 
 
-def finish_base(plan: Plan, hash: str, config: Config, data_checksum: str = "") -> None:
+def finish_base(plan: Plan, hash: str, config: Config, **data: Any) -> None:
     """Leave the record of a finished base encoder."""
     folder = plan.run.base(hash)
     folder.write_config(config)
-    values = {"base": hash, "epochs": 2, "seconds": 1, "scores": {}, "provenance": {"data_checksum": data_checksum}}
+    values = {"base": hash, "epochs": 2, "seconds": 1, "scores": {}, "provenance": data}
     folder.finish(BaseRecord.model_validate(values))
 
 
@@ -64,5 +67,16 @@ def train(jobs: Jobs, base: Job, datasets: Mapping[str, Dataset]) -> None:
     """Leave what a base encoder's training leaves, but for the weights, and tell of its end."""
     (dataset,) = datasets.values()
     save_tensors(jobs.plan.run.base(base.hash).weights_file, {"x": torch.zeros(2)}, {})
-    finish_base(jobs.plan, base.hash, base.config, dataset.checksum())
+    finish_base(jobs.plan, base.hash, base.config, data_checksum=dataset.checksum())
     jobs.ended(base.hash, Outcome(Status.FINISHED))
+
+
+def paint(folder: Path, seed: int = 0, count: int = 12) -> Path:
+    """A folder of random pictures, two classes of `count` each."""
+    random = np.random.default_rng(seed)
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder

@@ -12,6 +12,7 @@ from mixem.settings import load_config
 from sweeps.cli import app
 from tests.analysis.run_folder import RunBuilder
 from tests.sweeps.launch import COMMAND, ROOT, mixem, run_to_end, start, write_sweep
+from tests.sweeps.plans import paint
 
 pytestmark = pytest.mark.ray
 
@@ -109,8 +110,9 @@ def test_a_sweep_of_absent_data_fails_before_anything_is_made(tmp_path: Path) ->
         if line.startswith("    mixem sweep ")
     ],
 )
-def test_the_readmes_sweeps_can_be_planned(command: str) -> None:
-    words = [word for word in shlex.split(command)[1:] if word != "--dry-run"]
+def test_the_readmes_sweeps_can_be_planned(command: str, tmp_path: Path) -> None:
+    pictures = str(paint(tmp_path / "pictures", count=200))
+    words = [word.replace("/path/to/pictures", pictures) for word in shlex.split(command)[1:] if word != "--dry-run"]
     shown = mixem(*words, "--dry-run")
     assert shown.returncode == 0, shown.stderr
     assert "trials:" in shown.stdout

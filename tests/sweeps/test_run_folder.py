@@ -15,7 +15,8 @@ from mixem.data.dataset import Dataset
 from mixem.errors import DataError
 from mixem.model import MixtureModel, build
 from mixem.settings import load_config
-from sweeps.preflight import STATE_COPIES, check_images, space_needed
+from sweeps.images import check_images
+from sweeps.preflight import STATE_COPIES, space_needed
 from tests.s3 import S3, relay
 from tests.sweeps.launch import mixem, output_of, results, start_mixem, wait_for, write_sweep
 from tests.sweeps.plans import finish_base, plan_of
