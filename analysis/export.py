@@ -11,7 +11,7 @@ from analysis.findings import Findings
 from analysis.results import CLUSTERINGS, one_line
 from mixem.config import Config
 from mixem.errors import CheckpointError, ConfigError, MixemError
-from mixem.files import read_bytes, write_bytes, write_text
+from mixem.files import write_bytes, write_text
 from mixem.run import Run, Status, TrialFolder
 from mixem.settings import dump_config, set_key, validate
 
@@ -37,7 +37,8 @@ def export(findings: Findings, out: Path | str, trial: str | None = None) -> Exp
 
     best.yaml reads back equal to the trial's configuration but for `runtime.precision`, which is the one that
     was used; where both came from stands in its comments. Raises ConfigError for an unknown, ambiguous or unfinished
-    trial, MixemError when nothing can be picked yet, CheckpointError for absent weights.
+    trial, MixemError when nothing can be picked yet, CheckpointError for weights that are absent or not those of the
+    trial's record.
     """
     hash = _picked(findings) if trial is None else _find(list(findings.results["trial"]), trial)
     row = _row(findings.results, hash)
@@ -72,9 +73,11 @@ def _row(results: pd.DataFrame, hash: str) -> dict[str, Any]:
 
 def _weights(folder: TrialFolder) -> bytes:
     try:
-        return read_bytes(folder.weights_file)
-    except OSError as error:
-        raise CheckpointError(f"{folder.weights_file}: cannot be read ({error.strerror or error})") from None
+        return folder.weights()
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error}; trial {folder.hash} is finished, and `mixem sweep FILE --retrain {folder.hash}` makes it anew"
+        ) from None
 
 
 def _find(hashes: list[str], prefix: str) -> str:

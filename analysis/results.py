@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from mixem.config import Config
-from mixem.errors import CheckpointError, ConfigError
+from mixem.errors import ConfigError
 from mixem.files import each, write_bytes
 from mixem.records import BaseRecord, Provenance, RunSpec, TrialRecord
 from mixem.run import BaseFolder, ReportPlace, Run, StageState, Status
@@ -145,7 +145,7 @@ def _row(state: StageState[TrialRecord], config: Config | None, baselines: dict[
         row["configuration"] = config_hash(config.model_copy(update={"seed": 0}))
         row["base"] = base_hash(config)
     if state.record:
-        row = merge(row, state.record.model_dump(exclude={"trial", "status", "provenance"}))
+        row = merge(row, state.record.model_dump(exclude={"trial", "status", "provenance", "weights_sha256"}))
         row["provenance"] = _provenance(state.record.provenance)
     row = row | baselines.get(row.get("base", ""), {})
     return {key: _as_unicode(value) for key, value in row.items()}
@@ -182,12 +182,12 @@ def _provenance(provenance: Provenance) -> dict[str, Any]:
 
 def _baselines(folder: BaseFolder) -> dict[str, Any]:
     """The nested values that every trial of a base encoder shares; empty where it is not finished."""
-    if not folder.result_file.exists():
+    state = folder.read()
+    if state.status == Status.DAMAGED:
+        return {"baseline": {"reason": one_line(state.reason)}}
+    if state.record is None:
         return {}
-    try:
-        record: BaseRecord = folder.result()
-    except CheckpointError as error:
-        return {"baseline": {"reason": one_line(str(error).replace(f"{folder.path}/", ""))}}
+    record: BaseRecord = state.record
     baseline: dict[str, Any] = record.model_dump()["scores"]
     baseline |= {name: {"acc": accuracy} for name, accuracy in record.supervised.items()}
     starts: dict[str, float] = {}

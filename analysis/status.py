@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from analysis import wording
 from analysis.results import one_line
 from mixem.files import each
-from mixem.run import Run, Snapshot, StageFolder, Status
+from mixem.run import Run, Snapshot, StageFolder, StageState, Status
 
 TO_COME = (Status.PENDING, Status.STARTED)
 
@@ -32,8 +32,14 @@ def status_lines(place: Path | str | Run) -> list[str]:
     left = sum(trial.status in TO_COME for trial in trials)
     if left and seconds:
         lines.append(wording.time_to_go(left * sum(seconds) / len(seconds)))
-    ended = [trial for trial in trials if trial.status in (Status.FAILED, Status.DAMAGED)]
-    return [*lines, *(wording.ended(trial.hash, trial.status, one_line(trial.reason)) for trial in ended)]
+    return [*lines, *_ended("base encoder", snapshot.bases.values()), *_ended("trial", trials)]
+
+
+def _ended(kind: str, states: Iterable[StageState[Any]]) -> Iterator[str]:
+    """A line for each of those that ended without a result."""
+    for state in states:
+        if state.status in (Status.FAILED, Status.DAMAGED):
+            yield wording.ended(kind, state.hash, state.status, one_line(state.reason))
 
 
 def _started(run: Run, snapshot: Snapshot) -> Iterator[str]:

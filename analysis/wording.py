@@ -395,9 +395,9 @@ def time_to_go(seconds: float) -> str:
     return f"about {seconds / 60:.0f} minutes of training to go, divided by the workers"
 
 
-def ended(hash: str, status: Status, reason: str) -> str:
-    """Why a trial has no result."""
-    return f"  trial {hash} {status}: {reason}"
+def ended(kind: str, hash: str, status: Status, reason: str) -> str:
+    """Why a base encoder or a trial has no result."""
+    return f"  {kind} {hash} {status}: {reason}"
 
 
 def picked(criterion: Criterion, settings: Mapping[str, Any], ties: "Ties | None") -> str:

@@ -20,21 +20,31 @@ CHECKSUM = "sha256"
 """The metadata's key of the checksum, which files of other makers may lack."""
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors of any device and layout as one safetensors file, atomically."""
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Write tensors of any device and layout as one safetensors file, atomically; returns the SHA-256 of the file."""
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     sealed = {**metadata, CHECKSUM: _checksum(plain, metadata)}
-    write_bytes(path, save(plain, sealed))
+    content = save(plain, sealed)
+    write_bytes(path, content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors (on the CPU) and metadata; raises CheckpointError when the file is absent, truncated or changed."""
     try:
         content = read_bytes(path)
-        tensors = load(content)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
-    except (SafetensorError, IsADirectoryError, PermissionError) as error:  # others, a storage's, may pass
+    except (IsADirectoryError, PermissionError) as error:  # others, a storage's, may pass
+        raise CheckpointError(f"{path}: damaged weights ({error})") from None
+    return parse_tensors(content, path)
+
+
+def parse_tensors(content: bytes, path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The same of a file's content; `path` is for messages."""
+    try:
+        tensors = load(content)
+    except SafetensorError as error:
         raise CheckpointError(f"{path}: damaged weights ({error})") from None
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     metadata: dict[str, str] = header.get("__metadata__", {})

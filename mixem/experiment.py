@@ -9,7 +9,7 @@ from typing import Any, Generic
 import torch
 from torch import Tensor
 
-from mixem.checkpoint import load_tensors, save_tensors
+from mixem.checkpoint import parse_tensors, save_tensors
 from mixem.config import Config
 from mixem.data.dataset import Dataset, split_stage
 from mixem.errors import CheckpointError, DataError, OutOfMemoryError
@@ -95,7 +95,10 @@ class Experiment(Generic[StageRecord]):
     def _finish(self, last: EpochRecord) -> None:
         model, validation = self.training.model, self.training.validation_images
         results: dict[str, Any] = self.stage.finish(model, validation, self.dataset, self.config, self.folder)
+        metadata = {"stage": self.stage.name, "hash": self.folder.hash}
+        checksum = save_tensors(self.folder.weights_file, model.state_dict(), metadata)
         record = self.stage.record(
+            weights_sha256=checksum,
             epochs=last.epoch,
             seconds=round(sum(row["seconds"] for row in self.history), 3),
             training=last.training,
@@ -104,8 +107,6 @@ class Experiment(Generic[StageRecord]):
             provenance=provenance(self.config, self.dataset),
             **results,
         )
-        metadata = {"stage": self.stage.name, "hash": self.folder.hash}
-        save_tensors(self.folder.weights_file, model.state_dict(), metadata)
         self.folder.finish(record)
 
 
@@ -142,7 +143,12 @@ def load_base(folder: BaseFolder, dataset: Dataset) -> dict[str, Tensor]:
     """Stage 1's weights. Raises CheckpointError for damage, DataError for other images than `dataset`."""
     check_same_images(folder, folder.result(), dataset)
     try:
-        tensors, _ = load_tensors(folder.weights_file)
+        return load_weights(folder)
     except CheckpointError as error:
         raise CheckpointError(f"{error}; remove {folder.path}, and the base encoder is trained again") from None
+
+
+def load_weights(folder: StageFolder[StageRecord]) -> dict[str, Tensor]:
+    """The weights that a stage left. Raises CheckpointError where they are absent, damaged, or not its record's."""
+    tensors, _ = parse_tensors(folder.weights(), folder.weights_file)
     return tensors

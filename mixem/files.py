@@ -5,6 +5,7 @@ A run folder is a pathlib.Path, or where a URL is given universal_pathlib's look
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -148,6 +149,14 @@ def write_bytes(path: Path, content: bytes) -> Path:
             raise
         raise OSError(f"{path}: cannot be written ({error})") from error
     return path
+
+
+def remove(path: Path) -> None:
+    """Remove a file or, in its place, a folder; nothing where there is none."""
+    if is_local(path) and path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -16,6 +16,8 @@ from mixem.settings import validate
 
 Hash = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Checksum = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""SHA-256 in hex digits."""
 
 
 class Record(BaseModel):
@@ -117,6 +119,8 @@ class BaseRecord(Record):
     supervised: dict[str, Share] = {}
     """Accuracy of classifiers on the features: `linear` and `knn`."""
     warnings: tuple[str, ...] = ()
+    weights_sha256: Checksum | None = None
+    """Of weights.safetensors. If None, an earlier version wrote the record."""
     provenance: Provenance = Provenance()
 
     @property
@@ -151,6 +155,8 @@ class TrialRecord(TrialKeyed):
     label_free: dict[str, float] = {}
     """Criteria that need no labels (`mixem.scoring.label_free`)."""
     warnings: tuple[str, ...] = ()
+    weights_sha256: Checksum | None = None
+    """Of weights.safetensors. If None, an earlier version wrote the record."""
     provenance: Provenance = Provenance()
 
 
@@ -177,8 +183,8 @@ StageRecord = TypeVar("StageRecord", bound=BaseRecord | TrialRecord)
 HashedRecord = TypeVar("HashedRecord", bound=BaseRecord | TrialRecord | FailedRecord | StoppedRecord)
 
 
-def read_record(model: type[HashedRecord], path: Path, name: str) -> HashedRecord:
-    """The record of the trial or base encoder with the hash `name`.
+def read_record(model: type[HashedRecord], path: Path, name: str | None = None) -> HashedRecord:
+    """The record of the trial or base encoder with the hash `name`. If None, of any.
 
     Raises CheckpointError where the file is absent, damaged, or belongs to another one.
     """
@@ -192,7 +198,7 @@ def read_record(model: type[HashedRecord], path: Path, name: str) -> HashedRecor
         record = validate(model, values)
     except ConfigError as error:
         raise CheckpointError(f"{path}: damaged record ({error})") from None
-    if record.hash != name:
+    if name not in (None, record.hash):
         raise CheckpointError(f"{path}: belongs to {record.hash}, not to {name}")
     return record
 

@@ -20,7 +20,9 @@ A run folder of any earlier version is read as it is.
 """
 
 import csv
+import hashlib
 import io
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,7 +33,7 @@ import yaml
 
 from mixem.config import Config
 from mixem.errors import CheckpointError, ConfigError, MixemError
-from mixem.files import each, is_local, read_text, run_path, write_text
+from mixem.files import each, is_local, read_bytes, read_text, remove, run_path, write_text
 from mixem.records import (
     BaseRecord,
     FailedRecord,
@@ -42,7 +44,9 @@ from mixem.records import (
     read_record,
     write_record,
 )
-from mixem.settings import dump_config, load_config, read_yaml_record, validate
+from mixem.settings import base_hash, config_hash, dump_config, load_config, read_yaml_record, validate
+
+logger = logging.getLogger(__name__)
 
 StageName = Literal["pretrain", "train"]
 """Stage 1, which makes base encoders, and stage 2, which makes trials."""
@@ -151,14 +155,15 @@ class StageFolder(Generic[StageRecord]):
     def read(self) -> StageState[StageRecord]:
         """The configuration, the result, and how the stage ended, in one look.
 
-        A stage is finished when its result and its configuration can be read. What cannot be used, where the stage has
-        ended, is damage; a storage that is away is not: its OSError is passed on.
+        A stage is finished when its record fits its schema, and its configuration hashes to the name of the folder; its
+        weights are judged when they are used. What cannot be used, where the stage has ended, is damage; a storage
+        that is away is not: its OSError is passed on.
         """
         config, problem = None, f"{self.config_file}: missing"
         try:
             if self.config_file.exists():
                 config = self.config()
-        except ConfigError as error:
+        except MixemError as error:
             problem = str(error)
         try:
             if self.result_file.exists():
@@ -178,12 +183,45 @@ class StageFolder(Generic[StageRecord]):
         return StageState(self.hash, Status.STARTED if begun else Status.PENDING, config)
 
     def config(self) -> Config:
-        """The configuration; raises ConfigError where it is absent or damaged."""
-        return load_config(self.config_file)
+        """The configuration.
+
+        Raises ConfigError where it is absent or damaged, CheckpointError where it is another one than the folder's.
+        """
+        config = load_config(self.config_file)
+        hash = base_hash(config) if issubclass(self.model, BaseRecord) else config_hash(config)
+        if hash != self.hash:
+            raise CheckpointError(f"{self.config_file}: another configuration, of {hash}")
+        return config
 
     def result(self) -> StageRecord:
         """The result; raises CheckpointError where it is absent or damaged."""
         return read_record(self.model, self.result_file, self.hash)
+
+    def weights(self) -> bytes:
+        """The content of the weights' file, compared with the checksum of the record beside it.
+
+        A record without a checksum is passed, with a warning.
+        Raises CheckpointError where the weights are absent, or not those of the record.
+        """
+        try:
+            content = read_bytes(self.weights_file)
+        except FileNotFoundError:
+            raise CheckpointError(f"{self.weights_file}: no such file") from None
+        except (IsADirectoryError, NotADirectoryError, PermissionError) as error:  # others, a storage's, may pass
+            raise CheckpointError(f"{self.weights_file}: cannot be read ({error.strerror})") from None
+        record = self.result_of_any()
+        if record is None or record.weights_sha256 is None:
+            logger.warning("%s: not compared, no record keeps a checksum of it", self.weights_file)
+        elif record.weights_sha256 != hashlib.sha256(content).hexdigest():
+            raise CheckpointError(f"{self.weights_file}: damaged weights (their checksum is not that of the record)")
+        return content
+
+    def result_of_any(self) -> StageRecord | None:
+        """The result, whatever the folder is called: it may be a copy. If None, it is absent or damaged."""
+        try:
+            return read_record(self.model, self.result_file)
+        except CheckpointError:
+            return None
 
     def failure(self) -> FailedRecord:
         """Why the stage ended without a result; raises CheckpointError where that is absent or damaged."""
@@ -210,10 +248,19 @@ class StageFolder(Generic[StageRecord]):
         write_text(self.config_file, dump_config(config))
 
     def begin(self, config: Config) -> None:
-        """Write config.yaml, and remove how an earlier attempt ended and what its killed writers left."""
+        """Write config.yaml, and remove how an earlier attempt ended and what its killed writers left.
+
+        A result stays, unless it is damaged.
+        """
         self.write_config(config)
         for stale in (self.failed_file, self.stopped_file, *self.path.glob(".*.*")):  # temporary files begin with a dot
-            stale.unlink(missing_ok=True)
+            remove(stale)
+        if self.status() == Status.DAMAGED:
+            self.discard()
+
+    def discard(self) -> None:
+        """Remove the result: the stage is to be made anew."""
+        remove(self.result_file)
 
     def write_metrics(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write metrics.csv: one row an epoch, columns for every key that some row has."""
@@ -412,6 +459,19 @@ class Snapshot:
     def those(self, *statuses: Status) -> list[str]:
         """The trials with one of these statuses."""
         return [hash for hash, state in self.trials.items() if state.status in statuses]
+
+    @property
+    def damaged_bases(self) -> list[str]:
+        """The base encoders that count as damaged."""
+        return [hash for hash, state in self.bases.items() if state.status == Status.DAMAGED]
+
+    def without(self, hashes: Iterable[str]) -> "Snapshot":
+        """The same, as if these trials and base encoders had not begun."""
+        pending = {hash: StageState[Any](hash, Status.PENDING) for hash in hashes}
+        return Snapshot(
+            {hash: pending.get(hash, state) for hash, state in self.trials.items()},
+            {hash: pending.get(hash, state) for hash, state in self.bases.items()},
+        )
 
 
 def validation_terms(row: Mapping[str, Any]) -> dict[str, float]:

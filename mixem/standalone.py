@@ -10,7 +10,7 @@ from mixem.checkpoint import load_tensors
 from mixem.config import Config
 from mixem.data.dataset import Dataset, describe, load_dataset
 from mixem.errors import CheckpointError, ConfigError, MixemError
-from mixem.experiment import Experiment, check_same_images, load_base
+from mixem.experiment import Experiment, check_same_images, load_base, load_weights
 from mixem.files import run_path
 from mixem.model import MixtureModel, build
 from mixem.records import Scores, StageRecord, TrialRecord
@@ -69,7 +69,7 @@ def evaluate(folder: Path | str, overrides: Iterable[str] = (), report: Report =
             f"{config.data.name}: the test split has {len(test)} images, too few for {components} clusters"
         )
     report(f"{config.data.name}: {len(test):,} test images")
-    record = StageFolder(run_path(folder), TrialRecord).read().record
+    record = StageFolder(run_path(folder), TrialRecord).result_of_any()
     if record and record.provenance.data_checksum != dataset.checksum():
         report("not the images that it was trained with: their checksums differ")
     with numerics(config.train.threads):
@@ -85,25 +85,19 @@ def load_model(folder: Path | str, overrides: Iterable[str] = ()) -> TrainedMode
     Raises ConfigError where the folder holds no configuration, CheckpointError for weights that are absent, damaged or
     do not fit it.
     """
-    config_file, weights_file = _trained_files(run_path(folder))
+    trial, exported = StageFolder(run_path(folder), TrialRecord), Run.at(folder).best_files
+    config_file, weights_file = exported if exported[0].exists() else (trial.config_file, trial.weights_file)
+    if not config_file.exists():
+        raise ConfigError(f"{folder}: holds neither best.yaml nor config.yaml")
     config = load_config(config_file, overrides)
     model = build(MixtureModel, config.model, config.data.channels, seed=0)
-    tensors, _ = load_tensors(weights_file)
+    tensors = load_tensors(weights_file)[0] if weights_file == exported[1] else load_weights(trial)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise CheckpointError(f"{weights_file}: does not fit the configuration ({reason})") from None
     return TrainedModel(config, model)
-
-
-def _trained_files(folder: Path) -> tuple[Path, Path]:
-    """The configuration and the weights of a trial's folder or of an exported one."""
-    trial = StageFolder(folder, TrialRecord)
-    for config, weights in (Run(folder).best_files, (trial.config_file, trial.weights_file)):
-        if config.exists():
-            return config, weights
-    raise ConfigError(f"{folder}: holds neither best.yaml nor config.yaml")
 
 
 def _load_images(config: Config, report: Report) -> Dataset:

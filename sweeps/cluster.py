@@ -53,7 +53,7 @@ class Cluster:
             return shlex.quote(run)
         return shlex.quote(run) if run.startswith("/") else f"~/{shlex.quote(run.removeprefix('~/'))}"
 
-    def submit(self, retry_failed: bool = False) -> str:
+    def submit(self, retry_failed: bool = False, retrain: Iterable[str] = ()) -> str:
         """Start the cluster or bring it up to date, and run the sweep there, detached; returns where to look.
 
         A running cluster is neither restarted nor stopped. Raises MixemError where Ray would do so (`check_head`), and
@@ -62,6 +62,7 @@ class Cluster:
         options = ["--expect", spec_hash(self.plan.spec)]
         options += [word for assignment in self.overrides for word in ("--set", shlex.quote(assignment))]
         options += ["--retry-failed"] if retry_failed else []
+        options += [word for hash in self.plan.named(retrain) for word in ("--retrain", hash)]
         log = f"~/mixem-{self.plan.spec.name}.log"
         check_head(self.file)
         _ray("up", "-y", "--no-restart", self.file)

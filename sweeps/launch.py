@@ -5,15 +5,15 @@ Plan, checks, jobs on Tune, answer. A plan by itself is shown without loading to
 
 import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
 
-from mixem.errors import ConfigError, MixemError
+from mixem.errors import CheckpointError, ConfigError, MixemError
 from mixem.files import check_home, each
-from mixem.run import Snapshot, Status
+from mixem.run import Run, Snapshot, StageFolder, Status
 from sweeps import interrupts
 from sweeps.lock import lease
 from sweeps.plan import FAILURES, Plan
@@ -23,18 +23,27 @@ if TYPE_CHECKING:
     from sweeps.jobs import Jobs
 
 
-def run_sweep(plan: Plan, address: str | None, dry_run: bool, retry_failed: bool, obtains: bool = False) -> None:
+def run_sweep(
+    plan: Plan,
+    address: str | None,
+    dry_run: bool,
+    retry_failed: bool,
+    retrain: Iterable[str] = (),
+    obtains: bool = False,
+) -> None:
     """Run what a plan lacks, and print the answer.
 
     `address`: a running Ray cluster. If None, a Ray of our own, here. `dry_run`: check the images, print the plan and
-    stop. `obtains`: a launch downloads the data, so that a dry run may lack it. Raises MixemError when trials failed,
-    and what `run_missing` raises.
+    stop. `retrain`: hashes, or beginnings of them, whose lost weights are to be made anew. `obtains`: a launch
+    downloads the data, so that a dry run may lack it. Raises MixemError when trials failed, and what `run_missing`
+    raises.
     """
     if address and plan.spec.resources.total_cpu:
         raise ConfigError(
             f"resources.total_cpu: {plan.spec.resources.total_cpu} is not allowed with a cluster; it is for a Ray of "
             "our own, without --address"
         )
+    retrain = plan.named(retrain)
     if dry_run:
         snapshot = plan.snapshot()
         images = _check_images(plan, snapshot, obtains)
@@ -48,7 +57,7 @@ def run_sweep(plan: Plan, address: str | None, dry_run: bool, retry_failed: bool
 
     console = Console()
     try:
-        statuses = run_missing(plan, console, address, retry_failed)
+        statuses = run_missing(plan, console, address, retry_failed, retrain)
     except KeyboardInterrupt:
         interrupts.ignore()
         so_far = _grown(plan).trials
@@ -71,7 +80,7 @@ def run_sweep(plan: Plan, address: str | None, dry_run: bool, retry_failed: bool
 def _check_images(plan: Plan, snapshot: Snapshot, obtains: bool) -> str:
     """What a dry run says of the images. Torch is loaded where there is a folder of the user's, or a result."""
     named = any(config.data.root or config.data.name == "image_folder" for config in plan.trials.values())
-    recorded = any(state.record for state in (*snapshot.trials.values(), *snapshot.bases.values()))
+    recorded = snapshot.those(Status.FINISHED) or any(base.record for base in snapshot.bases.values())
     if not named and not recorded:
         return "images not checked: there is no result yet that other images could have made"
     from sweeps.images import check_plan
@@ -88,10 +97,15 @@ def _grown(plan: Plan) -> Plan:
 
 
 def run_missing(
-    plan: Plan, console: Console, address: str | None = None, retry_failed: bool = False
+    plan: Plan,
+    console: Console,
+    address: str | None = None,
+    retry_failed: bool = False,
+    retrain: Iterable[str] = (),
 ) -> dict[str, Status]:
     """Train every base encoder and trial that the run folder lacks; returns how each trial ended, by hash.
 
+    With `retry_failed` those that failed or are damaged too, and of `retrain` those whose weights are lost.
     Raises ConfigError, DataError or MixemError before any training when images, settings or resources do not fit.
     """
 
@@ -99,38 +113,61 @@ def run_missing(
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     with lease(plan.run, notify):
-        snapshot = plan.snapshot()
-        missing = plan.missing(snapshot, retry_failed)
         from sweeps.images import check_images, load_datasets
 
+        snapshot = plan.snapshot()
         datasets = load_datasets(plan, notify)
         check_images(plan, snapshot, datasets)
-        if not missing and plan.spec.search != "optuna":
+        lost = [hash for hash in retrain if _lost(plan.run, hash, snapshot, notify)]
+        snapshot = snapshot.without(lost)
+        missing = plan.missing(snapshot, retry_failed)
+        anew = {*lost, *snapshot.damaged_bases} if retry_failed else set(lost)
+        needing = plan.needing_bases(missing, anew)
+        if not needing and plan.spec.search != "optuna":
             plan.write()
             return snapshot.statuses
-        jobs = _jobs(plan, missing, snapshot, datasets, address, retry_failed)
-        if jobs.queued:
+        jobs = _jobs(plan, missing, needing, snapshot, datasets, address, retry_failed)
+        if jobs.queued or jobs.bases.are_under_way:
             jobs.bases.check()
             _announce(jobs, datasets, notify)
-            _run(jobs, snapshot, datasets, console, address)
+            _run(jobs, lost, snapshot, datasets, console, address)
         else:
             jobs.plan.write()
         return snapshot.statuses | jobs.statuses
 
 
+def _lost(run: Run, hash: str, snapshot: Snapshot, notify: Callable[[str], None]) -> bool:
+    """Whether the weights of a finished trial or base encoder are gone or damaged; tells of others."""
+    from mixem.experiment import load_weights
+
+    state = snapshot.trials.get(hash) or snapshot.bases[hash]
+    if state.record is None:
+        notify(f"{hash}: {state.status}, not finished; --retrain makes only lost weights anew")
+        return False
+    folder: StageFolder[Any] = run.trial(hash) if hash in snapshot.trials else run.base(hash)
+    try:
+        load_weights(folder)
+    except CheckpointError as error:
+        notify(f"{error}; trained again")
+        return True
+    notify(f"{hash}: its weights are whole, it is not trained again")
+    return False
+
+
 def _jobs(
     plan: Plan,
     missing: list[str],
+    needing: list[str],
     snapshot: Snapshot,
     datasets: "dict[str, Dataset]",
     address: str | None,
     retry_failed: bool,
 ) -> "Jobs":
-    """What is to run: the missing trials, or what a search by Optuna proposes."""
+    """What is to run: the missing trials and the base encoders that some need, or what a search by Optuna proposes."""
     from sweeps.jobs import BaseEncoders, FixedJobs
 
     if plan.spec.search != "optuna":
-        return FixedJobs(plan, missing, BaseEncoders(plan, missing, snapshot, datasets))
+        return FixedJobs(plan, missing, BaseEncoders(plan, needing, snapshot, datasets))
     from sweeps.search import Search, StudyJobs
     from sweeps.session import capacity
 
@@ -142,15 +179,20 @@ def _announce(jobs: "Jobs", datasets: "dict[str, Dataset]", notify: Callable[[st
     from mixem.data.dataset import describe
     from sweeps.images import dataset_of
 
-    first = jobs.plan.trials[jobs.queued[0]]
+    first = jobs.plan.trials[next(iter(jobs.queued or jobs.plan.trials))]
     for line in describe(dataset_of(datasets, first), first):
         notify(line)
 
 
 def _run(
-    jobs: "Jobs", snapshot: Snapshot, datasets: "dict[str, Dataset]", console: Console, address: str | None
+    jobs: "Jobs",
+    lost: list[str],
+    snapshot: Snapshot,
+    datasets: "dict[str, Dataset]",
+    console: Console,
+    address: str | None,
 ) -> None:
-    """Check the nodes, and train on them."""
+    """Check the nodes, and train on them. `lost`: the trials and base encoders whose results go, to be made anew."""
     from sweeps.preflight import check_nodes, check_resources, check_space
     from sweeps.scratch import scratch
     from sweeps.session import connected, nodes, nodes_to_come
@@ -165,5 +207,7 @@ def _run(
         check_nodes(plan.run, address)
         check_space(plan, jobs.queued, snapshot, datasets)
         each(plan.run.path, lambda hash: plan.run.trial(hash).write_config(plan.trials[hash]), jobs.queued)
+        for hash in lost:
+            (plan.run.trial(hash) if hash in plan.trials else plan.run.base(hash)).discard()
         plan.write()
         run_jobs(jobs, snapshot, console, datasets, folder)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from mixem.config import Config
+from mixem.errors import ConfigError
 from mixem.records import RunSpec
 from mixem.run import Run, Snapshot, Status
 from mixem.settings import base_hash, set_key
@@ -67,6 +68,17 @@ class Plan:
             bases.setdefault(self.base_of(hash), self.trials[hash])
         return bases
 
+    def named(self, hashes: Iterable[str]) -> list[str]:
+        """The trials and base encoders with these hashes, or beginnings of them; raises ConfigError for others."""
+        return [self._named(hash) for hash in hashes]
+
+    def _named(self, prefix: str) -> str:
+        fitting = [hash for hash in (*self.trials, *self.bases()) if hash.startswith(prefix)]
+        if len(fitting) != 1:
+            problem = "fits several" if fitting else "is none"
+            raise ConfigError(f"--retrain: {prefix!r} is not allowed; it {problem} of the trials and base encoders")
+        return fitting[0]
+
     def snapshot(self) -> Snapshot:
         """Look once into the folder of every trial and base encoder."""
         return self.run.snapshot(self.trials, self.bases())
@@ -91,6 +103,11 @@ class Plan:
         """The base encoders that `trials` need and the run folder lacks."""
         bases = self.bases(trials)
         return {hash: config for hash, config in bases.items() if snapshot.bases[hash].status != Status.FINISHED}
+
+    def needing_bases(self, missing: Iterable[str], anew: Iterable[str]) -> list[str]:
+        """The trials whose base encoders are to be there: those missing, and those of the base encoders in `anew`."""
+        missing, anew = set(missing), set(anew)
+        return [hash for hash in self.trials if hash in missing or self.base_of(hash) in anew]
 
     def as_record(self) -> RunSpec:
         """The resolved spec and its trials' hashes, in order."""

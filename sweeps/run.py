@@ -21,7 +21,7 @@ from mixem.errors import ConfigError
 from mixem.files import check_home, local_path
 from mixem.run import Run
 from sweeps.cli import main
-from sweeps.cli.options import DryRun, Overrides, RetryFailed
+from sweeps.cli.options import DryRun, Overrides, Retrain, RetryFailed
 from sweeps.head import BOOTSTRAP
 from sweeps.interrupts import stoppable
 from sweeps.launch import run_sweep
@@ -50,6 +50,7 @@ def run(
     ] = None,
     dry_run: DryRun = False,
     retry_failed: RetryFailed = False,
+    retrain: Retrain = None,
     wait: Annotated[bool, typer.Option("--wait", help=f"Wait for another launch to end, or {PATIENCE:.0f} s.")] = False,
 ) -> None:
     """Run what is missing of a sweep on the Ray cluster whose head this is; run folders lie below the home folder.
@@ -72,7 +73,7 @@ def run(
         check_free(plan.run)
     else:
         _obtain_data(plan)
-    run_sweep(plan, "auto", dry_run, retry_failed, obtains=True)
+    run_sweep(plan, "auto", dry_run, retry_failed, retrain or (), obtains=True)
 
 
 def _spec_of_the_cluster(overrides: list[str]) -> SweepSpec:

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
 
 import optuna
@@ -48,6 +48,7 @@ class Search:
         self.queue: deque[str] = deque()
         self.outcomes: dict[str, Outcome] = {}
         self._states = dict(snapshot.trials)
+        self._missing = set(plan.missing(snapshot, retry_failed))
         self._seen: set[str] = set()
         self._points: dict[str, tuple[Trial, list[str]]] = {}
         plan.run.path.mkdir(parents=True, exist_ok=True)
@@ -71,6 +72,14 @@ class Search:
                 self.study.enqueue_trial(frozen.params)
             else:
                 self._seen.add(hash)
+                self._run_again(trials_at(self.spec, frozen.params))
+
+    def _run_again(self, trials: Iterable[str]) -> None:
+        """Queue what is missing of a point that is over: what was damaged since. The study knows its value."""
+        for hash in trials:
+            if hash in self._missing:
+                self._states.pop(hash, None)
+                self.queue.append(hash)
 
     @property
     def left(self) -> int:
@@ -96,7 +105,8 @@ class Search:
         if outcome.status != Status.FAILED and math.isnan(outcome.value):
             outcome = self._recorded(hash) or Outcome(Status.FAILED)
         self.outcomes[hash] = outcome
-        self._tell(*self._points[hash])
+        if hash in self._points:
+            self._tell(*self._points[hash])
         return outcome
 
     def _recorded(self, hash: str) -> Outcome | None:

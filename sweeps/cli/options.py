@@ -24,7 +24,15 @@ SweepFile = Annotated[
     typer.Argument(parser=_sweep_file, metavar="FILE", help="A sweep's file, or the name of a shipped one: digits."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan, and stop.")]
-RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Run failed and damaged trials again.")]
+Retrain = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--retrain",
+        metavar="HASH",
+        help="Make a finished trial or base encoder anew, if its weights are gone or damaged; repeatable.",
+    ),
+]
 ConfigFile = Annotated[
     Path, typer.Argument(parser=run_path, metavar="CONFIG", help="A configuration, such as best.yaml.")
 ]

@@ -8,7 +8,7 @@ import typer
 
 from mixem.errors import ConfigError
 from mixem.files import local_path, run_path
-from sweeps.cli.options import DryRun, Overrides, RetryFailed, SweepFile
+from sweeps.cli.options import DryRun, Overrides, Retrain, RetryFailed, SweepFile
 
 RUN_HELP = (
     "The run folder, a path or a URL such as s3://bucket/run; unless the file says otherwise runs/NAME, and of "
@@ -22,6 +22,7 @@ def sweep(
     run: Annotated[Path | None, typer.Option("--run", parser=run_path, metavar="RUN", help=RUN_HELP)] = None,
     dry_run: DryRun = False,
     retry_failed: RetryFailed = False,
+    retrain: Retrain = None,
     cpus: Annotated[
         int | None,
         typer.Option("--cpus", metavar="N", min=1, help="Cores to use of this machine; without it, all it may use."),
@@ -39,17 +40,19 @@ def sweep(
     from sweeps.spec import load_spec
 
     settings = [*(overrides or ()), *([f"resources.total_cpu={cpus}"] if cpus else [])]
-    run_sweep(Plan.of(load_spec(file, settings), run), address, dry_run, retry_failed)
+    run_sweep(Plan.of(load_spec(file, settings), run), address, dry_run, retry_failed, retrain or ())
 
 
-def submit(file: SweepFile, overrides: Overrides = None, retry_failed: RetryFailed = False) -> None:
+def submit(
+    file: SweepFile, overrides: Overrides = None, retry_failed: RetryFailed = False, retrain: Retrain = None
+) -> None:
     """Run a sweep on the Ray cluster that its file describes, and leave it running there.
 
     Starts the cluster if it is not up; never restarts or stops one that is.
     """
     from sweeps.cluster import Cluster
 
-    print(Cluster.of(file, overrides or ()).submit(retry_failed))
+    print(Cluster.of(file, overrides or ()).submit(retry_failed, retrain or ()))
 
 
 def fetch(

@@ -1,5 +1,6 @@
 """A builder of run folders: what a sweep leaves behind, without training anything."""
 
+import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -131,8 +132,10 @@ class RunBuilder:
             "warnings": list(warnings),
             "provenance": PROVENANCE,
         }
+        weights = f"weights of {trial}".encode()
+        folder.weights_file.write_bytes(weights)
+        record["weights_sha256"] = hashlib.sha256(weights).hexdigest()
         folder.finish(validate(TrialRecord, record | changes))
-        folder.weights_file.write_bytes(f"weights of {trial}".encode())
         self.base(config, acc is not None)
         return folder
 
@@ -159,6 +162,7 @@ class RunBuilder:
     def base(self, config: Config, labels: bool = True) -> None:
         """The base encoder of a configuration, and the baselines on it."""
         folder = self.run.base(base_hash(config))
+        folder.write_config(config)
         folder.finish(
             BaseRecord(
                 base=folder.hash,

@@ -75,8 +75,27 @@ def test_without_a_pick_nothing_is_exported(small: RunBuilder) -> None:
 def test_absent_weights_are_an_error(small: RunBuilder) -> None:
     for trial in small.finish_all().configs:
         small.folder(trial).weights_file.unlink()
-    with pytest.raises(CheckpointError, match=r"weights\.safetensors: cannot be read"):
+    with pytest.raises(CheckpointError, match=r"weights\.safetensors: no such file; trial \w+ is finished, and .*retrain"):
         write_best(small.findings())
+    assert not small.run.best_files[0].exists()
+
+
+def test_weights_that_were_cut_short_are_not_exported(small: RunBuilder, tmp_path: Path) -> None:
+    hash, *_ = small.finish_all().configs
+    file = small.folder(hash).weights_file
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match=rf"{hash}/weights\.safetensors: damaged.*--retrain {hash}`"):
+        export(small.findings(), tmp_path, hash)
+    assert not list(tmp_path.glob("best.*"))
+
+
+def test_the_weights_of_an_old_trial_are_exported_with_a_warning(
+    small: RunBuilder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    hash, *_ = small.finish_all().configs
+    change_record(small.folder(hash).result_file, "weights_sha256", None)
+    assert export(small.findings(), tmp_path, hash).weights.read_bytes() == f"weights of {hash}".encode()
+    assert "no record keeps a checksum" in caplog.text
 
 
 def test_comments_cannot_break_out_of_their_lines(small: RunBuilder) -> None:

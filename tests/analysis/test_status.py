@@ -73,6 +73,12 @@ def test_reasons_are_shown_at_the_end(small: RunBuilder) -> None:
     assert second.startswith(f"  trial {damaged} damaged: result.json: damaged record")
 
 
+def test_a_damaged_base_encoder_is_shown(small: RunBuilder) -> None:
+    base = small.finish_all().run.bases()[0]
+    base.config_file.unlink()
+    assert status_lines(small.run)[-1] == f"  base encoder {base.hash} damaged: config.yaml: missing"
+
+
 def test_points_to_be_proposed_are_counted(small: RunBuilder) -> None:
     small.spec(search="optuna", samples=7)
     assert "  3 more points to be proposed by Optuna" in status_lines(small.run)

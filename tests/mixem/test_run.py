@@ -40,6 +40,7 @@ BEGUN = "8cbea855317f"
 
 CONFIG = preset("synthetic")
 TEXT = dump_config(CONFIG)
+HASH = config_hash(CONFIG)
 TERMS = {"contrastive": 4.1, "component_entropy": -2.7, "instance": 1.4, "push": -0.6, "pull": 0.4}
 
 
@@ -58,7 +59,7 @@ def record_of(folder: TrialFolder, **changes: Any) -> TrialRecord:
 @pytest.fixture
 def trial(tmp_path: Path) -> TrialFolder:
     """A trial's folder that holds its configuration alone."""
-    folder = Run(tmp_path).trial("abc")
+    folder = Run(tmp_path).trial(HASH)
     write_text(folder.config_file, TEXT)
     return folder
 
@@ -193,7 +194,7 @@ ENDINGS = ("result.json", "failed.json", "stopped.json")
 @pytest.mark.parametrize("name", ENDINGS)
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b"{}", b"null", b"\xff\xfe", b"[" * 100_000, b'{"trial": "abc"}'],
+    [b"", b"{", b"[]", b"{}", b"null", b"\xff\xfe", b"[" * 100_000, b'{"trial": "%s"}' % HASH.encode()],
     ids=["empty", "cut short", "list", "no keys", "null", "no text", "nested", "one key"],
 )
 def test_a_record_that_cannot_be_read_is_damage(trial: TrialFolder, name: str, content: bytes) -> None:
@@ -247,6 +248,59 @@ def test_a_result_with_a_damaged_configuration_is_damage(trial: TrialFolder, tex
     state = trial.read()
     assert (state.status, state.config) == (Status.DAMAGED, None)
     assert reason in state.reason
+
+
+@pytest.mark.parametrize("stage", ["train", "pretrain"])
+def test_a_result_with_the_configuration_of_another_is_damage(tmp_path: Path, stage: StageName) -> None:
+    folder, other = Run(tmp_path).folder(stage, HASH), CONFIG.model_copy(update={"seed": 7})
+    values = {"trial": HASH, "base": HASH if stage == "pretrain" else "b", "epochs": 1, "seconds": 1, "scores": {}}
+    folder.finish(validate(folder.model, values | {"validation": TERMS}))
+    folder.write_config(other)
+    state = folder.read()
+    named = base_hash(other) if stage == "pretrain" else config_hash(other)
+    assert (state.status, state.config) == (Status.DAMAGED, None)
+    assert state.reason == f"config.yaml: another configuration, of {named}"
+
+
+# Weights
+
+
+def test_weights_are_compared_with_the_checksum_of_the_record(trial: TrialFolder) -> None:
+    trial.weights_file.write_bytes(b"weights")
+    checksum = hashlib.sha256(b"weights").hexdigest()
+    trial.finish(record_of(trial, weights_sha256=checksum))
+    assert trial.weights() == b"weights"
+    trial.weights_file.write_bytes(b"weight")
+    with pytest.raises(CheckpointError, match=r"weights\.safetensors: damaged weights \(their checksum is not"):
+        trial.weights()
+    assert trial.status() == Status.FINISHED, "they are judged when they are used"
+
+
+def test_weights_of_a_copied_folder_are_compared_too(trial: TrialFolder, tmp_path: Path) -> None:
+    trial.weights_file.write_bytes(b"weight")
+    trial.finish(record_of(trial, weights_sha256=hashlib.sha256(b"weights").hexdigest()))
+    copy = StageFolder(trial.path.rename(tmp_path / "my model"), TrialRecord)
+    with pytest.raises(CheckpointError, match=r"my model/weights\.safetensors: damaged weights"):
+        copy.weights()
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_weights_without_a_checksum_pass_and_are_said_to(
+    trial: TrialFolder, recorded: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    trial.weights_file.write_bytes(b"weights")
+    if recorded:
+        trial.finish(record_of(trial))
+    assert trial.weights() == b"weights"
+    assert caplog.messages == [f"{trial.weights_file}: not compared, no record keeps a checksum of it"]
+
+
+def test_absent_weights_are_named(trial: TrialFolder) -> None:
+    with pytest.raises(CheckpointError, match=r"weights\.safetensors: no such file$"):
+        trial.weights()
+    trial.weights_file.mkdir()
+    with pytest.raises(CheckpointError, match=r"weights\.safetensors: cannot be read"):
+        trial.weights()
 
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.STOPPED, Status.STARTED])
@@ -324,10 +378,26 @@ def test_beginning_removes_how_an_earlier_attempt_ended(trial: TrialFolder) -> N
 
 
 def test_beginning_keeps_what_an_earlier_attempt_has_done(trial: TrialFolder) -> None:
-    for name in ("metrics.csv", "result.json", "state.safetensors"):
+    for name in ("metrics.csv", "state.safetensors"):
         (trial.path / name).touch()
+    write_record(trial.result_file, record_of(trial))
     trial.begin(CONFIG)
     assert names(trial.path) == ["config.yaml", "metrics.csv", "result.json", "state.safetensors"]
+
+
+def test_beginning_mends_a_configuration_and_keeps_the_result(trial: TrialFolder) -> None:
+    trial.finish(record_of(trial))
+    trial.config_file.unlink()
+    trial.begin(CONFIG)
+    assert trial.read().record == record_of(trial)
+
+
+@pytest.mark.parametrize("damage", [lambda file: file.write_text("{}"), lambda file: (file / "x").mkdir(parents=True)])
+def test_beginning_removes_a_damaged_result(trial: TrialFolder, damage: Callable[[Path], object]) -> None:
+    damage(trial.result_file)
+    assert trial.status() == Status.DAMAGED
+    trial.begin(CONFIG)
+    assert trial.status() == Status.PENDING
 
 
 # Metrics
