@@ -45,9 +45,7 @@ def run_sweep(
         )
     retrain = plan.named(retrain)
     if dry_run:
-        snapshot = plan.snapshot()
-        images = _check_images(plan, snapshot, obtains)
-        print(*plan.describe(snapshot), images, sep="\n")
+        _show(plan, obtains)
         return
     check_home()
     if address is None:
@@ -75,6 +73,13 @@ def run_sweep(
         )
     if problems:
         raise MixemError("; ".join(problems))
+
+
+def _show(plan: Plan, obtains: bool) -> None:
+    """Check the images, and print the plan."""
+    snapshot = plan.snapshot()
+    images = _check_images(plan, snapshot, obtains)
+    print(*plan.describe(snapshot), images, sep="\n")
 
 
 def _check_images(plan: Plan, snapshot: Snapshot, obtains: bool) -> str:

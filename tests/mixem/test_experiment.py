@@ -150,7 +150,7 @@ def test_metrics_leave_out_what_was_not_measured(new: Open) -> None:
 def test_the_record_has_these_keys(finished: Finished, stage: Stage[Any]) -> None:
     identity, own = (["trial", "base"], ["label_free"]) if stage is MIXEM else (["base"], ["restarts", "supervised"])
     common = ["status", "epochs", "seconds", "training", "validation", "validation_draws", "scores"]
-    assert list(record_of(finished(stage))) == [*identity, *common, *own, "warnings", "provenance"]
+    assert list(record_of(finished(stage))) == [*identity, *common, *own, "warnings", "weights_sha256", "provenance"]
 
 
 @both_stages
@@ -593,7 +593,9 @@ def test_a_damaged_base_encoder_is_refused_with_what_to_do(
     damaged = Run(tmp_path).base(base.hash)
     shutil.copytree(base.path, damaged.path)
     flip_a_bit(damaged.weights_file)
-    with pytest.raises(CheckpointError, match=rf"checksum is wrong\); remove {damaged.path}, and .* trained again$"):
+    with pytest.raises(
+        CheckpointError, match=rf"not that of the record\); remove {damaged.path}, and .* trained again$"
+    ):
         load_base(damaged, synthetic)
 
 

@@ -1,6 +1,7 @@
 """The run folder: its layout, how far a stage is, what its records say."""
 
 import errno
+import hashlib
 import json
 import re
 from collections import Counter
@@ -31,8 +32,8 @@ from mixem.records import (
     read_record,
     write_record,
 )
-from mixem.run import Run, StageFolder, Status, TrialFolder, validation_terms
-from mixem.settings import base_hash, config_hash, dump_config, preset
+from mixem.run import Run, StageFolder, StageName, Status, TrialFolder, validation_terms
+from mixem.settings import base_hash, config_hash, dump_config, preset, validate
 from tests.mixem.helpers import FIRST_HOUSE, names
 
 BEGUN = "8cbea855317f"
@@ -318,7 +319,7 @@ def test_reasons_hold_no_path_of_the_run(trial: TrialFolder, tmp_path: Path) -> 
 
 def test_an_absent_record_is_named(trial: TrialFolder) -> None:
     for read, name in ((trial.result, "result"), (trial.failure, "failed"), (trial.stopped, "stopped")):
-        with pytest.raises(CheckpointError, match=rf"/abc/{name}\.json: no such file$"):
+        with pytest.raises(CheckpointError, match=rf"/{HASH}/{name}\.json: no such file$"):
             read()
 
 
@@ -333,14 +334,14 @@ def test_keys_of_a_later_version_are_ignored(trial: TrialFolder) -> None:
 def test_a_failure_is_recorded_in_one_line(trial: TrialFolder) -> None:
     trial.fail("CUDA error:\n  out of\tmemory\n", 7)
     record = json.loads(trial.failed_file.read_text())
-    assert record == {"trial": "abc", "reason": "CUDA error: out of memory", "epoch": 7}
-    assert trial.failure() == FailedRecord(trial="abc", reason="CUDA error: out of memory", epoch=7)
+    assert record == {"trial": HASH, "reason": "CUDA error: out of memory", "epoch": 7}
+    assert trial.failure() == FailedRecord(trial=HASH, reason="CUDA error: out of memory", epoch=7)
 
 
 def test_a_stop_is_recorded_with_its_validation_terms(trial: TrialFolder) -> None:
     trial.stop("asha", 2, TERMS)
     record = json.loads(trial.stopped_file.read_text())
-    assert record == {"trial": "abc", "reason": "stopped by asha at epoch 2", "epoch": 2, "validation": TERMS}
+    assert record == {"trial": HASH, "reason": "stopped by asha at epoch 2", "epoch": 2, "validation": TERMS}
     assert (trial.stopped().epoch, trial.stopped().validation) == (2, TERMS)
 
 

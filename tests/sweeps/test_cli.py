@@ -153,8 +153,8 @@ def test_a_report_brings_the_best_configuration_up_to_date(tmp_path: Path) -> No
     ("command", "flags"),
     [
         ("init", {"--out"}),
-        ("sweep", {"--set", "--run", "--dry-run", "--retry-failed", "--address"}),
-        ("submit", {"--set", "--retry-failed"}),
+        ("sweep", {"--set", "--run", "--dry-run", "--retry-failed", "--retrain", "--address"}),
+        ("submit", {"--set", "--retry-failed", "--retrain"}),
         ("fetch", {"--set", "--out"}),
         ("report", {"--set"}),
         ("compare", {"--tolerance", "--shared"}),

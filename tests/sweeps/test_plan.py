@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from mixem.errors import ConfigError
 from mixem.files import write_text
 from mixem.run import Status
 from sweeps.plan import Plan
@@ -83,6 +84,30 @@ def test_a_failed_trial_that_was_run_again_is_finished(plan: Plan) -> None:
     hash = next(iter(plan.trials))
     plan.run.trial(hash).fail("before it was run again")
     assert plan.snapshot().statuses[hash] == Status.FINISHED
+
+
+def test_what_is_to_be_retrained_is_named_by_its_beginning(plan: Plan) -> None:
+    trial, base = list(plan.trials)[3], next(iter(plan.bases()))
+    assert plan.named([trial[:8], base]) == [trial, base]
+
+
+@pytest.mark.parametrize(("prefix", "problem"), [("zzz", "is none"), ("", "fits several")])
+def test_what_names_no_trial_or_base_encoder_is_refused(plan: Plan, prefix: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=f"^--retrain: '{prefix}' is not allowed; it {problem} of"):
+        plan.named([prefix])
+
+
+def test_what_is_made_anew_counts_as_if_it_had_not_begun(plan: Plan) -> None:
+    hash, base = next(iter(plan.trials)), next(iter(plan.bases()))
+    snapshot = plan.snapshot().without([hash, base])
+    assert plan.missing(snapshot) == [hash]
+    assert list(plan.missing_bases(plan.trials, snapshot)) == [base]
+
+
+def test_trials_need_their_base_encoder_where_it_is_made_anew(plan: Plan) -> None:
+    first, *rest = plan.trials
+    assert plan.needing_bases([first], []) == [first]
+    assert plan.needing_bases([], plan.bases()) == [first, *rest]
 
 
 GRID: dict[str, Any] = {"axes": {"loss.lambda2": [0.1, 0.5], "seed": [0, 1]}}

@@ -177,6 +177,17 @@ def test_failed_trials_are_run_again_on_request(tmp_path: Path) -> None:
     assert search(tmp_path, retry_failed=True).next() is None
 
 
+@pytest.mark.parametrize("retry_failed", [True, False])
+def test_a_trial_damaged_after_its_point_was_over_is_made_anew(tmp_path: Path, retry_failed: bool) -> None:
+    whole = search(tmp_path)
+    _, damaged, *_ = run_all(whole)
+    whole.plan.run.trial(damaged).result_file.write_text("{}")
+    again = search(tmp_path, retry_failed=retry_failed)
+    assert run_all(again) == ([damaged] if retry_failed else [])
+    assert states(again) == ["COMPLETE"] * 3
+    assert set(again.outcomes) == ({damaged} if retry_failed else set())
+
+
 @pytest.mark.parametrize("reported", [True, False], ids=["reported", "read from the record"])
 def test_stopped_trials_are_told_as_pruned_with_their_last_value(tmp_path: Path, reported: bool) -> None:
     keys: dict[str, Any] = {"scheduler": "asha", "stopping": {"grace_period": 1}, "axes": SEEDLESS}

@@ -13,7 +13,11 @@ from typing import Any
 import psutil
 import pytest
 
+from mixem.experiment import load_weights
+from mixem.run import Run
 from mixem.settings import load_config
+from tests.analysis.run_folder import change_record
+from tests.mixem.helpers import cut_short
 from tests.sweeps.launch import (
     mixem,
     mixem_on_terminal,
@@ -164,18 +168,31 @@ def test_every_trial_gets_the_images_it_names(two_sizes: Path) -> None:
     assert len(list(run.glob("base/*/result.json"))) == 2, "the number of components does not matter to stage 1"
 
 
-def test_a_damaged_record_is_named_and_made_anew_on_request(two_sizes: Path) -> None:
-    run = two_sizes.parent / "run"
-    (hash, damaged), *_ = results(run).items()
-    before = record_of(damaged)
-    damaged.write_text("{}")
+def test_what_is_damaged_is_named_and_made_anew_on_request(two_sizes: Path) -> None:
+    run = Run(two_sizes.parent / "run")
+    record, config, weights = run.trials()[:3]
+    base = run.bases()[0]
+    before = {folder.path: folder.result() for folder in (*run.trials(), *run.bases())}
+    change_record(record.result_file, "scores.mixem.acc", "high")
+    change_record(base.result_file, "scores.pixel_kmeans.acc", "high")
+    config.config_file.unlink()
+    cut_short(weights.weights_file)
     refused = mixem("sweep", two_sizes)
     assert refused.returncode == 1
-    assert "1 of 4 trials failed" in refused.stderr
-    again = mixem("sweep", two_sizes, "--retry-failed")
+    assert "2 of 4 trials failed" in refused.stderr
+    *_, first, second, third = mixem("status", run).stdout.splitlines()
+    assert first.startswith(f"  base encoder {base.hash} damaged: result.json: damaged record")
+    assert {line.split()[1] for line in (second, third)} == {record.hash, config.hash}
+    again = mixem("sweep", two_sizes, "--retry-failed", "--retrain", weights.hash[:8])
     assert again.returncode == 0, again.stdout + again.stderr
-    after = record_of(results(run)[hash])
-    assert all(after[key] == before[key] for key in ("validation", "training", "scores"))
+    assert len(mixem("status", run).stdout.splitlines()) == 1
+    for folder in (*run.trials(), *run.bases()):
+        old, new = before[folder.path], folder.result()
+        assert (old.scores, old.training, old.weights_sha256) == (new.scores, new.training, new.weights_sha256)
+        load_weights(folder)
+    idle = mixem("sweep", two_sizes, "--retrain", weights.hash)
+    assert f"{weights.hash}: its weights are whole, it is not trained again" in idle.stdout
+    assert mixem("sweep", two_sizes, "--retrain", "zzz").returncode == 2
 
 
 def test_damaged_weights_of_a_base_encoder_end_the_sweep_in_one_line(two_sizes: Path, tmp_path: Path) -> None:
