@@ -13,6 +13,7 @@ from mixem.errors import CheckpointError, ConfigError, MixemError
 from mixem.experiment import Experiment, check_same_images, load_base, load_weights
 from mixem.files import run_path
 from mixem.model import MixtureModel, build
+from mixem.mutex import alone
 from mixem.records import Scores, StageRecord, TrialRecord
 from mixem.run import BaseFolder, Run, StageFolder, Status, TrialFolder
 from mixem.runtime import numerics
@@ -35,7 +36,8 @@ class TrainedModel(NamedTuple):
 def pretrain(config: Config, out: Path | str, report: Report = print) -> BaseFolder:
     """Train the base encoder of a configuration into OUT/base/HASH, unless it is there; returns that folder.
 
-    Raises DataError for images that are absent or others than before, DivergenceError, OutOfMemoryError.
+    Processes side by side in one folder, as in a job array, train it once: the others wait, and use it. Raises
+    DataError for images that are absent or others than before, DivergenceError, OutOfMemoryError.
     """
     return _train(PRETRAIN, config, Run.at(out), _load_images(config, report), None, report)
 
@@ -115,18 +117,32 @@ def _train(
     base: BaseFolder | None,
     report: Report,
 ) -> StageFolder[StageRecord]:
-    """Train a stage unless it is finished, and report its scores."""
+    """Train a stage unless it is finished, and report its scores; wait for another process that is training it.
+
+    Raises CheckpointError where that one failed.
+    """
     folder = stage.folder(run, config)
-    if (state := folder.read()).status == Status.FINISHED:
-        check_same_images(folder, state.record, dataset)
-        report(f"{folder.path}: already finished")
-    else:
-        weights = load_base(base, dataset) if base else None
-        _train_epochs(stage, config, folder, dataset, weights, report)
+    if not _is_finished(folder, dataset, report):
+        with alone(folder.path, report) as waited:
+            if waited and (state := folder.read()).status == Status.FAILED:
+                raise CheckpointError(f"{folder.path}: failed in another process: {state.reason}")
+            if not _is_finished(folder, dataset, report):
+                weights = load_base(base, dataset) if base else None
+                _train_epochs(stage, config, folder, dataset, weights, report)
     result = folder.result()
     _report_scores(result.scores, result.warnings, report)
     report(str(folder.path))
     return folder
+
+
+def _is_finished(folder: StageFolder[StageRecord], dataset: Dataset, report: Report) -> bool:
+    """Whether a stage is finished, which is reported; raises DataError where it was by other images."""
+    state = folder.read()
+    if state.status != Status.FINISHED:
+        return False
+    check_same_images(folder, state.record, dataset)
+    report(f"{folder.path}: already finished")
+    return True
 
 
 def _train_epochs(

@@ -5,7 +5,9 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from mixem.checkpoint import load_tensors, save_tensors
 from mixem.data.dataset import Dataset
 from mixem.errors import CheckpointError, ConfigError, DataError, DivergenceError
 from mixem.experiment import Experiment, load_base
+from mixem.mutex import alone
 from mixem.records import Scores
 from mixem.run import Run, Status, TrialFolder
 from mixem.runtime import numerics
@@ -108,6 +111,34 @@ def test_a_trial_starts_from_the_base_encoder_that_is_there(small: Configure, tm
     assert names(tmp_path) == ["base"]
     train(config, tmp_path, lines.append)
     assert epochs(lines) == ["pretrain 1/1", "train 1/1"]
+
+
+def test_processes_side_by_side_train_a_base_encoder_once(small: Configure, tmp_path: Path) -> None:
+    """Threads here: the lock is an open file's, not a process's."""
+    configs = [small(SAVING, f"loss.lambda2={weight}", "train.epochs=1") for weight in (0.1, 0.2, 0.3)]
+    lines: dict[int, Lines] = {number: [] for number in range(len(configs))}
+    with ThreadPoolExecutor() as pool:
+        tasks = [pool.submit(train, config, tmp_path, lines[number].append) for number, config in enumerate(configs)]
+        trials = [task.result() for task in tasks]
+    assert sorted(epochs(said).count("train 1/1") for said in lines.values()) == [1, 1, 1]
+    assert sorted(sum(epoch.startswith("pretrain") for epoch in epochs(said)) for said in lines.values()) == [0, 0, 4]
+    base = Run(tmp_path).base(base_hash(configs[0]))
+    waiting = f"{base.path}: another process trains it; waiting"
+    assert sum(waiting in said for said in lines.values()) == 2
+    assert {trial.status() for trial in trials} == {Status.FINISHED}
+    assert names(base.path) == ["clusters.npz", "config.yaml", "metrics.csv", "result.json", "weights.safetensors"]
+
+
+def test_who_waits_for_a_base_encoder_that_fails_is_told_why(small: Configure, tmp_path: Path) -> None:
+    base, lines = Run(tmp_path).base(base_hash(small())), Lines()
+    with ThreadPoolExecutor() as pool:
+        with alone(base.path, print):
+            task = pool.submit(train, small(), tmp_path, lines.append)
+            while f"{base.path}: another process trains it; waiting" not in lines:
+                time.sleep(0.01)
+            base.fail("contrastive became NaN", 1)
+        with pytest.raises(CheckpointError, match=r"failed in another process: contrastive became NaN \(epoch 1\)$"):
+            task.result()
 
 
 def test_an_interrupted_training_goes_on(trial: TrialFolder, small: Configure, tmp_path: Path) -> None:
