@@ -3,7 +3,6 @@
 A record that is read may hold further keys, which are ignored; NaN and infinity are damage.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mixem.config import Count, Criterion, LossWeights
 from mixem.errors import CheckpointError, ConfigError
 from mixem.files import read_text, write_json
+from mixem.parsing import load_json
 from mixem.settings import validate
 
 Hash = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
@@ -189,10 +189,10 @@ def read_record(model: type[HashedRecord], path: Path, name: str | None = None) 
     Raises CheckpointError where the file is absent, damaged, or belongs to another one.
     """
     try:
-        values = json.loads(read_text(path))
+        values = load_json(read_text(path))
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
-    except (ValueError, RecursionError, IsADirectoryError, PermissionError) as error:  # others, a storage's, may pass
+    except (ValueError, IsADirectoryError, PermissionError) as error:  # others, a storage's, may pass
         raise CheckpointError(f"{path}: damaged record ({' '.join(str(error).split())})") from None
     try:
         record = validate(model, values)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from mixem.config import Config
 from mixem.errors import ConfigError
 from mixem.files import read_text
+from mixem.parsing import LimitError, load_yaml
 
 RECIPE_VERSION = 2
 """Part of every hash. Raised when a change of the code changes the numbers that a configuration gives."""
@@ -52,17 +53,26 @@ for _side in (_Loader, _Dumper):
         "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
     )
 
+MAX_SHOWN = 200
+"""Characters of a wrong value that an error repeats."""
+
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
 
 def validate(model: type[AnyModel], values: object, where: str = "") -> AnyModel:
     """Build `model` from plain values; raises ConfigError, one line with key, value and what is allowed."""
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{where or model.__name__}: a mapping of keys to values is needed, not {values!r}")
+        raise ConfigError(f"{where or model.__name__}: a mapping of keys to values is needed, not {_shown(values)}")
     try:
         return model.model_validate(values)
     except ValidationError as error:
         raise ConfigError(" ".join("; ".join(_lines(model, error, where)).split())) from None
+
+
+def _shown(value: object) -> str:
+    """A wrong value as an error repeats it."""
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
 
 
 def _lines(model: type[BaseModel], error: ValidationError, where: str) -> Iterable[str]:
@@ -75,13 +85,13 @@ def _lines(model: type[BaseModel], error: ValidationError, where: str) -> Iterab
             allowed = _keys_at(model, path[:-1])
             close = difflib.get_close_matches(path[-1], allowed, n=1)
             hint = f"did you mean {close[0]!r}? " if close else ""
-            yield f"{key}: unknown key (value {item['input']!r}); {hint}allowed: {', '.join(allowed)}"
+            yield f"{key}: unknown key (value {_shown(item['input'])}); {hint}allowed: {', '.join(allowed)}"
         elif item["type"] == "missing":
             yield f"{key}: missing; it has to be set"
         elif item["type"] == "value_error" and isinstance(item["input"], Mapping):
             yield f"{key}: {message}" if key else message
         else:
-            yield f"{key}: {item['input']!r} is not allowed; {message}"
+            yield f"{key}: {_shown(item['input'])} is not allowed; {message}"
 
 
 def _keys_at(model: type[BaseModel], path: list[str]) -> list[str]:
@@ -106,7 +116,7 @@ def read_yaml_record(path: Path) -> Any:
 
 def _read_yaml(path: Path, loader: type[yaml.SafeLoader]) -> Any:
     try:
-        return yaml.load(read_text(path), Loader=loader)
+        return load_yaml(read_text(path), loader)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
         # others, a storage's, may pass
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from None
@@ -118,7 +128,7 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
     """Read a configuration, a key `preset: NAME` naming the values it starts from."""
     values = read_yaml(path)
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: a mapping of keys to values is needed, not {values!r}")
+        raise ConfigError(f"{path}: a mapping of keys to values is needed, not {_shown(values)}")
     preset = values.pop("preset", None)
     values = merge(preset_values(preset), values) if preset is not None else values
     return validate(Config, override(values, overrides))
@@ -141,7 +151,8 @@ def preset_values(name: str) -> dict[str, Any]:
     """The plain values of a preset; raises ConfigError for an unknown name."""
     if name not in preset_names():
         raise ConfigError(f"preset: {name!r} is not allowed; one of {', '.join(preset_names())}")
-    values = yaml.safe_load((resources.files("mixem") / "presets" / f"{name}.yaml").read_text(encoding="utf-8"))
+    text = (resources.files("mixem") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+    values = load_yaml(text, _Loader)
     assert isinstance(values, dict)
     return values
 
@@ -189,9 +200,11 @@ def parse_assignment(assignment: str, models: Iterable[type[BaseModel]] = (Confi
     if any(str in kinds_of(model, key) for model in models) and plain not in ("", "null") and plain[0] not in "'\"":
         return key, plain
     try:
-        return key, yaml.load(text, Loader=_Loader)
+        return key, load_yaml(text, _Loader)
+    except LimitError as error:
+        raise ConfigError(f"--set {key}: {_shown(text)} is not a YAML value ({error})") from None
     except (yaml.YAMLError, ValueError):
-        raise ConfigError(f"--set {key}: {text!r} is not a YAML value") from None
+        raise ConfigError(f"--set {key}: {_shown(text)} is not a YAML value") from None
 
 
 def kinds_of(model: type[BaseModel], key: str) -> set[Any]:

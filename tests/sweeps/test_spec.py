@@ -187,3 +187,10 @@ def test_an_axis_of_texts_is_set_as_a_list(tmp_path: Path) -> None:
     file = sweep(tmp_path, axes={"data.background": ["white"]})
     trials = load_spec(file, ["data.background=[black, '#123']"]).trials()
     assert [config.data.background for config in trials.values()] == ["#000000", "#112233"]
+
+
+def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text("metadata:\n  sweep:\n    axes:\n      seed: [0]\n      loss.lambda2: [0.1]\n      seed: [1]\n")
+    with pytest.raises(ConfigError, match=r"s\.yaml: .*the key 'seed' stands twice, in lines 4 and 6; keep one"):
+        load_spec(file)
