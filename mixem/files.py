@@ -3,8 +3,10 @@
 A run folder is a pathlib.Path, or where a URL is given universal_pathlib's look-alike over fsspec.
 """
 
+import errno
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -111,10 +113,25 @@ def read_text(path: Path) -> str:
     return read_bytes(path).decode()
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those that it lies in; raises OSError naming the link or the file that stands in its way."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, FileNotFoundError, NotADirectoryError):
+        for part in (*reversed(path.parents), path):
+            if part.is_symlink() and not part.exists():
+                problem = f"a link to {part.readlink()}, which is not there"
+                raise FileNotFoundError(errno.ENOENT, problem, str(part)) from None
+            if part.exists() and not part.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(part)) from None
+        raise
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file, and move it into place whole.
 
-    It lies beside `path` and is flushed to disk; what goes to an object storage is put as one object.
+    It lies beside `path` and is flushed to disk; what goes to an object storage is put as one object. The mode is what
+    the umask gives: some file systems refuse to change one.
     """
     if not is_local(path):
         with tempfile.TemporaryDirectory() as folder:
@@ -122,15 +139,13 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             write(temporary)
             write_bytes(path, temporary.read_bytes())
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
+    make_folder(path.parent)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
+        temporary.open("xb").close()
         write(temporary)
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
-        temporary.chmod(0o644)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mixem.files import is_local
+from mixem.files import is_local, make_folder
 
 LOCK_NAME = ".lock"
 """The file in the folder that is locked; it goes when the lock is released."""
@@ -24,7 +24,7 @@ def alone(folder: Path, report: Callable[[str], object]) -> Iterator[bool]:
     if not is_local(folder):
         yield False
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     lock = folder / LOCK_NAME
     handle, waited = _acquire(lock, report)
     try:

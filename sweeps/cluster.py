@@ -2,7 +2,6 @@
 
 import logging
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -94,7 +93,8 @@ class Cluster:
             fetched = [name for name in FETCHED if (Path(local) / name).exists()]
             if not fetched:
                 raise MixemError(f"nothing to fetch yet: {self.run} holds no results")
-            shutil.copytree(local, out, dirs_exist_ok=True)
+            for file in filter(Path.is_file, Path(local).rglob("*")):  # their modes stay behind
+                write_bytes(out / file.relative_to(local), file.read_bytes())
         return f"fetched to {out}: {', '.join(fetched)}"
 
     def _download(self, out: Path) -> None:

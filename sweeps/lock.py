@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mixem.errors import MixemError
-from mixem.files import is_local, is_storage_error, read_text, write_json
+from mixem.files import is_local, is_storage_error, make_folder, read_text, write_json
 from mixem.run import Run
 from sweeps.interrupts import interrupt_main_thread
 
@@ -88,7 +88,7 @@ def wait_until_free(run: Run, seconds: float, notify: Notify = print, heartbeat:
 def _claim(lock: Path, mine: dict[str, Any], notify: Notify, heartbeat: float) -> None:
     created = False
     if is_local(lock):
-        lock.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(lock.parent)
     try:
         if not is_local(lock) and _read(lock):  # not every storage heeds the condition
             raise FileExistsError

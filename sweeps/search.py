@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from mixem.config import LossWeights
 from mixem.errors import CheckpointError, MixemError
+from mixem.files import make_folder
 from mixem.records import TrialRecord
 from mixem.run import Snapshot, StageName, StageState, Status, TrialFolder
 from mixem.settings import digest
@@ -51,7 +52,7 @@ class Search:
         self._missing = set(plan.missing(snapshot, retry_failed))
         self._seen: set[str] = set()
         self._points: dict[str, tuple[Trial, list[str]]] = {}
-        plan.run.path.mkdir(parents=True, exist_ok=True)
+        make_folder(plan.run.path)
         study = load_study(self.spec, plan.run, create=True)
         assert study is not None
         self.study = study

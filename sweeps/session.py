@@ -12,6 +12,7 @@ from typing import Any
 
 import ray
 
+from mixem.files import make_folder
 from mixem.runtime import cores
 from sweeps.head import autoscaled_nodes, job_config, max_autoscaled_nodes
 from sweeps.interrupts import deferred, interrupt_main_thread
@@ -39,7 +40,7 @@ def connected(address: str | None, log: Path, scratch: Path, cpus: int | None = 
     """
     warnings.filterwarnings("ignore", message="Zero-copy tensor serialization")  # what we share is never written
     ray._private.utils.set_sigterm_handler = lambda handler: None  # Ray's would end this process without a word
-    log.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(log.parent)
     handler = logging.FileHandler(log, delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     running = logging.getLogger("ray")

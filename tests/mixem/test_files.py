@@ -2,13 +2,16 @@
 
 import importlib.util
 import json
+import os
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mixem.errors import ConfigError, MixemError
-from mixem.files import is_local, run_path, write_atomically, write_json, write_text
+from mixem.files import is_local, make_folder, run_path, write_atomically, write_json, write_text
 from tests.mixem.helpers import names
 
 # Places
@@ -92,9 +95,57 @@ def test_files_are_written_and_replaced(tmp_path: Path) -> None:
     assert names(path.parent) == ["file.txt"]
 
 
-def test_others_may_read_the_file(tmp_path: Path) -> None:
+@pytest.fixture(params=[0o022, 0o002, 0o077])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def test_a_file_has_the_mode_that_the_umask_gives(tmp_path: Path, umask: int) -> None:
     write_text(tmp_path / "file.txt", "text")
-    assert (tmp_path / "file.txt").stat().st_mode & 0o777 == 0o644
+    assert (tmp_path / "file.txt").stat().st_mode & 0o777 == 0o666 & ~umask
+    write_text(tmp_path / "file.txt", "again")
+    assert (tmp_path / "file.txt").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_nobody_asks_a_file_system_to_change_a_mode(tmp_path: Path) -> None:
+    changes, listening = list[object](), True
+
+    def listen(event: str, arguments: tuple[object, ...]) -> None:
+        if listening and event == "os.chmod":
+            changes.append(arguments)
+
+    sys.addaudithook(listen)  # there is no taking it off
+    (tmp_path / "mode").touch()
+    (tmp_path / "mode").chmod(0o600)
+    assert len(changes) == 1, "it hears"
+    write_text(tmp_path / "new" / "file.txt", "text")
+    listening = False
+    assert len(changes) == 1
+
+
+def test_a_link_to_nowhere_is_named(tmp_path: Path) -> None:
+    (tmp_path / "runs").symlink_to("/scratch-that-was-purged/runs")
+    for folder in (tmp_path / "runs", tmp_path / "runs" / "digits" / "trials"):
+        with pytest.raises(OSError, match="a link to /scratch-that-was-purged/runs, which is not there") as caught:
+            make_folder(folder)
+        assert caught.value.filename == str(tmp_path / "runs")
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(NotADirectoryError) as caught:
+            make_folder(folder)
+        assert caught.value.filename == str(tmp_path / "file")
+
+
+def test_a_folder_that_is_there_stays(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    make_folder(tmp_path / "link" / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
