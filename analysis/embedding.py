@@ -4,19 +4,23 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixem.errors import CheckpointError
-from mixem.files import read_bytes
+from mixem.files import MAX_BYTES, read_bytes
 from mixem.records import TrialRecord
 from mixem.run import BaseFolder, TrialFolder
 
 Numbers = NDArray[np.int64]
 Images = NDArray[np.uint8]
 """uint8 (n, height, width, channels)."""
+MAX_HEADER = 10_000
+"""Characters of an array's own description."""
+MAX_GROUPS = 2**15
+"""Clusters, classes and components are fewer: they are written in 16 bits."""
 LABELS = "labels"
 """The array that is absent where the data has no labels."""
 
@@ -50,6 +54,7 @@ def load_embedding(folder: TrialFolder) -> Embedding:
     examples: dict[str, NDArray[np.generic]] = {}
     if folder.examples_file.exists():
         examples = _arrays(folder.examples_file, ("positions", "images", "class_names"))
+    _check_shapes(folder, embedding, examples)
     labels = embedding[LABELS].astype(np.int64) if LABELS in embedding else None
     names = tuple(map(str, examples.get("class_names", ())))
     if labels is not None and len(names) <= labels.max():
@@ -70,9 +75,10 @@ def load_embedding(folder: TrialFolder) -> Embedding:
 def load_clusters(folder: TrialFolder) -> Numbers | None:
     """The clusters (N,) of a finished trial's test images. None where its embedding is absent or damaged."""
     try:
-        return _arrays(folder.embedding_file, ("clusters",))["clusters"].astype(np.int64)
+        clusters = _arrays(folder.embedding_file, ("clusters",))["clusters"]
     except CheckpointError:
         return None
+    return clusters.astype(np.int64) if clusters.ndim == 1 and clusters.dtype.kind in "iu" else None
 
 
 def load_labelled(folder: TrialFolder | BaseFolder) -> tuple[Mapping[str, Numbers], Numbers]:
@@ -90,18 +96,55 @@ def load_labelled(folder: TrialFolder | BaseFolder) -> tuple[Mapping[str, Number
         )
     arrays = _arrays(path, (*columns, LABELS))
     shapes = {(array.shape, array.ndim, array.dtype.kind) for array in arrays.values()}
-    if len(shapes) > 1 or next(iter(shapes))[1:] != (1, "i") or not arrays[LABELS].size:
+    if (
+        len(shapes) > 1
+        or next(iter(shapes))[1:] != (1, "i")
+        or not arrays[LABELS].size
+        or not all(map(_are_numbers, arrays.values()))
+    ):
         raise CheckpointError(f"{path}: damaged arrays")
     numbers = {key: array.astype(np.int64) for key, array in arrays.items()}
     return {column: numbers[key] for key, column in columns.items()}, numbers[LABELS]
 
 
+def _check_shapes(
+    folder: TrialFolder, embedding: Mapping[str, NDArray[np.generic]], examples: Mapping[str, NDArray[np.generic]]
+) -> None:
+    """Raise CheckpointError for arrays that are not what a trial writes: their types, axes and sizes."""
+    expected = {"features": "f2", "p": "f2", "clusters": "i1", LABELS: "i1", "positions": "i1", "images": "u4"}
+    for key, array in {**embedding, **examples}.items():
+        if f"{array.dtype.kind}{array.ndim}" != expected.get(key, "U1"):
+            raise CheckpointError(f"{folder.path}: damaged arrays ({key}: {array.dtype} {array.shape})")
+    count = len(embedding["clusters"])
+    positions, images = examples.get("positions", np.zeros(0)), examples.get("images", np.zeros((0, 1, 1, 1)))
+    fits = (
+        all(len(array) == count for array in embedding.values())
+        and count > 0
+        and 0 < embedding["p"].shape[1] < MAX_GROUPS
+        and len(positions) == len(images)
+        and images.shape[1] in (1, 3)
+        and all(0 <= int(position) < count for position in positions.tolist())
+        and all(_are_numbers(array) for key, array in embedding.items() if key in ("clusters", LABELS))
+    )
+    if not fits:
+        raise CheckpointError(f"{folder.path}: damaged arrays (their sizes do not fit)")
+
+
+def _are_numbers(array: NDArray[np.generic]) -> bool:
+    """Whether whole numbers, of which there are some, are those of clusters or classes."""
+    return bool(array.min() >= 0 and array.max() < MAX_GROUPS)  # type: ignore[operator]
+
+
 def _arrays(path: Path, keys: Sequence[str], optional: Sequence[str] = ()) -> dict[str, NDArray[np.generic]]:
     """Read the arrays with these keys, and those of the `optional` ones that are there; raises CheckpointError."""
     try:
-        with np.load(io.BytesIO(read_bytes(path))) as file:
+        content = io.BytesIO(read_bytes(path))
+        with ZipFile(content) as packed:
+            if sum(part.file_size for part in packed.infolist()) > MAX_BYTES:
+                raise ValueError("larger than any embedding once it is unpacked")
+        with np.load(content, max_header_size=MAX_HEADER) as file:
             arrays = {key: file[key] for key in (*keys, *optional) if key in file.files}
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
+    except Exception as error:  # zipfile and NumPy raise many kinds for damaged files
         raise CheckpointError(f"{path}: cannot be read ({error})") from None
     if missing := [key for key in keys if key not in arrays]:
         raise CheckpointError(f"{path}: holds no {missing[0]}")

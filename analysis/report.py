@@ -59,7 +59,8 @@ def write_report(findings: Findings) -> Path:
 
 
 def write_data(findings: Findings) -> None:
-    """Write the tables and audit.csv."""
+    """Write the tables and audit.csv. Raises MixemError for a link that leads out of the run folder."""
+    findings.run.check_links()
     write_tables(findings.place, findings.results)
     write_audit(findings.place, findings.audits, findings.trained_on)
 

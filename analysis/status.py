@@ -9,6 +9,7 @@ from typing import Any
 
 from analysis import wording
 from analysis.results import one_line
+from mixem.errors import CheckpointError
 from mixem.files import each
 from mixem.run import Run, Snapshot, StageFolder, StageState, Status
 
@@ -48,9 +49,17 @@ def _started(run: Run, snapshot: Snapshot) -> Iterator[str]:
         *(("base encoder", run.base(hash)) for hash, state in snapshot.bases.items() if state.status == Status.STARTED),
         *(("trial", run.trial(hash)) for hash in snapshot.those(Status.STARTED)),
     ]
-    signs = each(run.path, lambda item: (len(item[1].metrics()), _age(item[1])), folders)
+    signs = each(run.path, lambda item: (_epochs(item[1]), _age(item[1])), folders)
     for (kind, folder), (epochs, age) in zip(folders, signs, strict=True):
         yield wording.started(kind, folder.hash, epochs, age)
+
+
+def _epochs(folder: StageFolder[Any]) -> int:
+    """How many epochs a stage has done, as far as its metrics can be read."""
+    try:
+        return len(folder.metrics())
+    except CheckpointError:
+        return 0
 
 
 def _age(folder: StageFolder[Any]) -> float:

@@ -14,7 +14,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from mixem.errors import CheckpointError
-from mixem.files import read_bytes, write_atomically, write_bytes
+from mixem.files import UNREADABLE, read_bytes, write_atomically, write_bytes
 
 CHECKSUM = "sha256"
 """The metadata's key of the checksum, which files of other makers may lack."""
@@ -35,7 +35,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         content = read_bytes(path)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
-    except (IsADirectoryError, PermissionError) as error:  # others, a storage's, may pass
+    except UNREADABLE as error:  # others, a storage's, may pass
         raise CheckpointError(f"{path}: damaged weights ({error})") from None
     return parse_tensors(content, path)
 

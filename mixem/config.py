@@ -40,8 +40,8 @@ Weight = Annotated[float, Field(ge=0), BeforeValidator(_reject_bool), AfterValid
 Positive = Annotated[float, Field(gt=0), BeforeValidator(_reject_bool)]
 Probability = Annotated[float, Field(ge=0, le=1), BeforeValidator(_reject_bool), AfterValidator(_positive_zero)]
 HueShift = Annotated[float, Field(ge=0, le=0.5), BeforeValidator(_reject_bool), AfterValidator(_positive_zero)]
-Count = Annotated[int, Field(ge=1), BeforeValidator(_reject_bool)]
-CountOrZero = Annotated[int, Field(ge=0), BeforeValidator(_reject_bool)]
+Count = Annotated[int, Field(ge=1, le=10**9), BeforeValidator(_reject_bool)]
+CountOrZero = Annotated[int, Field(ge=0, le=10**9), BeforeValidator(_reject_bool)]
 Colour = Annotated[str, BeforeValidator(_as_hex)]
 Seed = Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(_reject_bool)]
 

@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,10 @@ REMOTE: dict[str, dict[str, Any]] = {
 """Object storages, with their drivers' settings; endpoints and credentials are what the drivers find themselves."""
 MAX_REQUESTS = 32
 """Requests to an object storage at a time."""
+MAX_TEXT = 64 * 2**20
+"""Bytes of a file of text, such as a configuration or a record."""
+MAX_BYTES = 4 * 2**30
+"""Bytes of a file of tensors or arrays."""
 
 
 def local_path(text: Path | str) -> Path:
@@ -99,18 +104,50 @@ def each(run: Path, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
         return list(pool.map(function, items))
 
 
-def read_bytes(path: Path) -> bytes:
-    """A file's content, of one version: from an object storage in one request."""
+class UnfitFileError(OSError):
+    """A file that is not read: a pipe or a device, or larger than its kind can be."""
+
+
+UNREADABLE = (IsADirectoryError, NotADirectoryError, PermissionError, UnfitFileError)
+"""What says that a file is of no use; other errors are those of a storage, and may pass."""
+
+
+def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
+    """A file's content, of one version: from an object storage in one request.
+
+    On a disk of a regular file of at most `limit` bytes; raises UnfitFileError for others.
+    """
     if is_local(path):
-        return path.read_bytes()
+        return _read_regular(path, limit)
     place: Any = path
     content: bytes = place.fs.cat_file(place.path)
     return content
 
 
+def _read_regular(path: Path, limit: int) -> bytes:
+    try:
+        with open(path, "rb", opener=_open_at_once) as stream:
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise UnfitFileError(errno.EINVAL, "not a regular file", str(path))
+            if status.st_size > limit:
+                problem = f"{status.st_size / 1e6:,.0f} MB, of its kind no more than {limit / 1e6:,.0f} MB are read"
+                raise UnfitFileError(errno.EFBIG, problem, str(path))
+            return stream.read(limit)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        raise UnfitFileError(errno.EINVAL, "not a regular file", str(path)) from None  # a socket
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; a pipe without a writer would keep its reader waiting."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def read_text(path: Path) -> str:
-    """A UTF-8 file's content."""
-    return read_bytes(path).decode()
+    """A UTF-8 file's content, of at most `MAX_TEXT` bytes."""
+    return read_bytes(path, MAX_TEXT).decode()
 
 
 def make_folder(path: Path) -> None:

@@ -10,12 +10,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mixem.config import Count, Criterion, LossWeights
 from mixem.errors import CheckpointError, ConfigError
-from mixem.files import read_text, write_json
+from mixem.files import UNREADABLE, read_text, write_json
 from mixem.parsing import load_json
 from mixem.settings import validate
 
 Hash = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Number = Annotated[int, Field(ge=0, le=10**9)]
+"""Of epochs, of clusters, of points."""
+Measured = Annotated[float, Field(ge=-1e39, le=1e39)]
+"""What a training in float32 can come to; sums and figures of such numbers are finite."""
 Checksum = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """SHA-256 in hex digits."""
 
@@ -52,7 +56,7 @@ class RunSpec(Record, extra="allow"):
     name: str
     axes: dict[str, list[Any] | AxisRange] = {}
     search: str = "grid"
-    samples: int | None = None
+    samples: Number | None = None
     criterion: Criterion = "reference"
     reference: LossWeights = LossWeights()
     trials: tuple[Hash, ...]
@@ -71,24 +75,24 @@ class Scores(Record):
 
     acc: Share | None = None
     """Hungarian-matched accuracy."""
-    nmi: float | None = None
+    nmi: Measured | None = None
     """Normalised mutual information, arithmetic mean."""
-    ari: float | None = None
+    ari: Measured | None = None
     """Adjusted Rand index."""
-    clusters_used: int | None = None
+    clusters_used: Number | None = None
     """Clusters that hold an image."""
-    size_entropy: float | None = None
+    size_entropy: Measured | None = None
     """Entropy of the clusters' sizes in nats."""
 
 
 class ValidationTerms(Record):
     """The raw loss terms on the fixed validation images (paper section 3)."""
 
-    contrastive: float
-    component_entropy: float
-    instance: float
-    push: float
-    pull: float
+    contrastive: Measured
+    component_entropy: Measured
+    instance: Measured
+    push: Measured
+    pull: Measured
 
 
 class Provenance(Record, extra="allow"):
@@ -107,14 +111,14 @@ class BaseRecord(Record):
 
     base: Hash
     status: Literal["finished"] = "finished"
-    epochs: int
-    seconds: float
-    training: dict[str, float] = {}
-    validation: dict[str, float] = {}
-    validation_draws: dict[str, tuple[float, ...]] = {}
+    epochs: Number
+    seconds: Annotated[float, Field(ge=0, le=1e12)]
+    training: dict[str, Measured] = {}
+    validation: dict[str, Measured] = {}
+    validation_draws: dict[str, tuple[Measured, ...]] = {}
     """The validation terms of each draw of augmentations, which are the same for all trials; empty in old records."""
     scores: dict[str, Scores]
-    restarts: dict[str, tuple[float, ...]] = {}
+    restarts: dict[str, tuple[Measured, ...]] = {}
     """ACC, NMI and ARI of every start of SimCLR + K-means."""
     supervised: dict[str, Share] = {}
     """Accuracy of classifiers on the features: `linear` and `knn`."""
@@ -145,14 +149,14 @@ class TrialRecord(TrialKeyed):
 
     base: Hash
     status: Literal["finished"] = "finished"
-    epochs: int
-    seconds: float
-    training: dict[str, float] = {}
+    epochs: Number
+    seconds: Annotated[float, Field(ge=0, le=1e12)]
+    training: dict[str, Measured] = {}
     validation: ValidationTerms
-    validation_draws: dict[str, tuple[float, ...]] = {}
+    validation_draws: dict[str, tuple[Measured, ...]] = {}
     """The validation terms of each draw of augmentations, which are the same for all trials; empty in old records."""
     scores: dict[str, Scores]
-    label_free: dict[str, float] = {}
+    label_free: dict[str, Measured] = {}
     """Criteria that need no labels (`mixem.scoring.label_free`)."""
     warnings: tuple[str, ...] = ()
     weights_sha256: Checksum | None = None
@@ -165,17 +169,17 @@ class FailedRecord(TrialKeyed):
 
     reason: str
     """Why, in one line."""
-    epoch: int | None = None
-    """Epochs that were done. If None, it is not known."""
+    epoch: Number | None = None
+    """Number that were done. If None, it is not known."""
 
 
 class StoppedRecord(TrialKeyed):
     """A trial that a scheduler stopped early: stopped.json."""
 
     reason: str
-    epoch: int
-    """Epochs that were done."""
-    validation: dict[str, float]
+    epoch: Number
+    """Number that were done."""
+    validation: dict[str, Measured]
     """The validation terms of that epoch."""
 
 
@@ -192,7 +196,7 @@ def read_record(model: type[HashedRecord], path: Path, name: str | None = None) 
         values = load_json(read_text(path))
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
-    except (ValueError, IsADirectoryError, PermissionError) as error:  # others, a storage's, may pass
+    except (ValueError, *UNREADABLE) as error:  # others, a storage's, may pass
         raise CheckpointError(f"{path}: damaged record ({' '.join(str(error).split())})") from None
     try:
         record = validate(model, values)

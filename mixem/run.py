@@ -23,6 +23,7 @@ import csv
 import hashlib
 import io
 import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -33,7 +34,7 @@ import yaml
 
 from mixem.config import Config
 from mixem.errors import CheckpointError, ConfigError, MixemError
-from mixem.files import each, is_local, read_bytes, read_text, remove, run_path, write_text
+from mixem.files import UNREADABLE, each, is_local, read_bytes, read_text, remove, run_path, write_text
 from mixem.records import (
     BaseRecord,
     FailedRecord,
@@ -207,7 +208,7 @@ class StageFolder(Generic[StageRecord]):
             content = read_bytes(self.weights_file)
         except FileNotFoundError:
             raise CheckpointError(f"{self.weights_file}: no such file") from None
-        except (IsADirectoryError, NotADirectoryError, PermissionError) as error:  # others, a storage's, may pass
+        except UNREADABLE as error:  # others, a storage's, may pass
             raise CheckpointError(f"{self.weights_file}: cannot be read ({error.strerror})") from None
         record = self.result_of_any()
         if record is None or record.weights_sha256 is None:
@@ -236,12 +237,19 @@ class StageFolder(Generic[StageRecord]):
         return [path for path in self.state_files if path.exists()]
 
     def metrics(self) -> list[dict[str, str]]:
-        """The rows of metrics.csv as text; empty where the stage has not finished an epoch."""
+        """The rows of metrics.csv, numbers as text; empty where the stage has not finished an epoch.
+
+        Raises CheckpointError for a damaged file.
+        """
         try:
-            text = read_text(self.metrics_file)
+            rows = list(csv.DictReader(read_text(self.metrics_file).splitlines()))
+            for row in rows:
+                _check_numbers(row)
         except FileNotFoundError:
             return []
-        return list(csv.DictReader(text.splitlines()))
+        except (ValueError, TypeError, csv.Error, *UNREADABLE) as error:
+            raise CheckpointError(f"{self.metrics_file}: damaged ({error})") from None
+        return rows
 
     def write_config(self, config: Config) -> None:
         """Write config.yaml, runnable by `mixem train`."""
@@ -393,6 +401,16 @@ class Run:
         folder = self.report_folder.with_name(f"{self.report_folder.name}-{name}")
         return ReportPlace(folder, folder)
 
+    def check_links(self) -> None:
+        """Raise MixemError for a link through which writing would leave the run folder."""
+        if not self.is_local:
+            return
+        inside = self.path.resolve()
+        for folder in (self.path, self.path / "trials", self.path / "base", self.report_folder):
+            for entry in os.scandir(folder) if folder.is_dir() else ():
+                if entry.is_symlink() and not (target := Path(entry.path).resolve()).is_relative_to(inside):
+                    raise MixemError(f"{entry.path}: a link to {target}, out of the run folder; remove it")
+
     def trial(self, hash: str) -> TrialFolder:
         """The folder of a trial."""
         return StageFolder(self.path / "trials" / hash, TrialRecord)
@@ -480,6 +498,13 @@ def validation_terms(row: Mapping[str, Any]) -> dict[str, float]:
     return {
         key.removeprefix(VALIDATION_PREFIX): float(value) for key, value in measured.items() if value not in (None, "")
     }
+
+
+def _check_numbers(row: Mapping[Any, Any]) -> None:
+    """Raise ValueError or TypeError unless every value is a number or empty."""
+    for value in row.values():
+        if value not in (None, ""):
+            float(value)
 
 
 def _folders(parent: Path) -> list[str]:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from mixem.config import Config
 from mixem.errors import ConfigError
-from mixem.files import read_text
+from mixem.files import UNREADABLE, read_text
 from mixem.parsing import LimitError, load_yaml
 
 RECIPE_VERSION = 2
@@ -117,7 +117,7 @@ def read_yaml_record(path: Path) -> Any:
 def _read_yaml(path: Path, loader: type[yaml.SafeLoader]) -> Any:
     try:
         return load_yaml(read_text(path), loader)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+    except (FileNotFoundError, *UNREADABLE) as error:
         # others, a storage's, may pass
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date such as 2020-13-45

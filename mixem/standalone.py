@@ -121,6 +121,7 @@ def _train(
 
     Raises CheckpointError where that one failed.
     """
+    run.check_links()
     folder = stage.folder(run, config)
     if not _is_finished(folder, dataset, report):
         with alone(folder.path, report) as waited:

@@ -120,6 +120,7 @@ def run_missing(
     with lease(plan.run, notify):
         from sweeps.images import check_images, load_datasets
 
+        plan.run.check_links()
         snapshot = plan.snapshot()
         datasets = load_datasets(plan, notify)
         check_images(plan, snapshot, datasets)

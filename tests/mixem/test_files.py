@@ -4,14 +4,26 @@ import importlib.util
 import json
 import os
 import re
+import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from mixem.errors import ConfigError, MixemError
-from mixem.files import is_local, make_folder, run_path, write_atomically, write_json, write_text
+from mixem.files import (
+    MAX_BYTES,
+    UnfitFileError,
+    is_local,
+    make_folder,
+    read_bytes,
+    read_text,
+    run_path,
+    write_atomically,
+    write_json,
+    write_text,
+)
 from tests.mixem.helpers import names
 
 # Places
@@ -123,6 +135,38 @@ def test_nobody_asks_a_file_system_to_change_a_mode(tmp_path: Path) -> None:
     write_text(tmp_path / "new" / "file.txt", "text")
     listening = False
     assert len(changes) == 1
+
+
+def make_a_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), make_a_socket], ids=["pipe", "device", "socket"]
+)
+def test_what_is_no_regular_file_is_not_read(
+    tmp_path: Path, make: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the address of a socket is short
+    make(Path("file"))
+    with pytest.raises(UnfitFileError, match="not a regular file"):
+        read_bytes(Path("file"))
+
+
+def test_a_file_larger_than_its_kind_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)  # of holes
+    with pytest.raises(UnfitFileError, match=r"4,295 MB, of its kind no more than 67 MB are read"):
+        read_text(tmp_path / "file")
+    with pytest.raises(UnfitFileError, match=r"of its kind no more than 4,295 MB"):
+        read_bytes(tmp_path / "file")
+
+
+def test_a_link_to_a_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    assert read_bytes(tmp_path / "link") == b"content"
 
 
 def test_a_link_to_nowhere_is_named(tmp_path: Path) -> None:
