@@ -132,7 +132,7 @@ def _check_shapes(
 
 def _are_numbers(array: NDArray[np.generic]) -> bool:
     """Whether whole numbers, of which there are some, are those of clusters or classes."""
-    return bool(array.min() >= 0 and array.max() < MAX_GROUPS)  # type: ignore[operator]
+    return bool(array.min() >= 0 and array.max() < MAX_GROUPS)
 
 
 def _arrays(path: Path, keys: Sequence[str], optional: Sequence[str] = ()) -> dict[str, NDArray[np.generic]]:

@@ -253,6 +253,8 @@ class StageFolder(Generic[StageRecord]):
 
     def write_config(self, config: Config) -> None:
         """Write config.yaml, runnable by `mixem train`."""
+        if self.config_file.is_dir():
+            remove(self.config_file)
         write_text(self.config_file, dump_config(config))
 
     def begin(self, config: Config) -> None:

@@ -165,7 +165,8 @@ class BaseEncoders:
                 self._problems[hash] = ""
                 self._threads[hash] = state.config.pretrain.threads if state.config else 0
             else:
-                self._problems[hash] = f"base encoder {hash} failed: {_failure(folder)}"
+                why = f"{state.reason}; remove {folder.path}" if state.status == Status.DAMAGED else _failure(folder)
+                self._problems[hash] = f"base encoder {hash} failed: {why}"
         return self._problems[hash]
 
     def trial(self, hash: str, config: Config, base: str) -> Job:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from mixem.errors import MixemError
-from mixem.files import is_local, is_storage_error, make_folder, read_text, write_json
+from mixem.files import UNREADABLE, is_local, is_storage_error, make_folder, read_text, write_json
+from mixem.parsing import load_json
 from mixem.run import Run
 from sweeps.interrupts import interrupt_main_thread
 
@@ -183,10 +184,18 @@ def owner_lives_here(entry: dict[str, Any]) -> bool | None:
 
 def _read(lock: Path) -> dict[str, Any]:
     """The lock's entry; empty where it is absent, or its writer died before it was whole."""
-    with suppress(FileNotFoundError, ValueError):
-        entry = json.loads(read_text(lock))
-        return entry if isinstance(entry, dict) else {}
+    with suppress(FileNotFoundError, ValueError, *UNREADABLE):
+        entry = load_json(read_text(lock))
+        return entry if isinstance(entry, dict) and _is_entry(entry) else {}
     return {}
+
+
+def _is_entry(entry: dict[str, Any]) -> bool:
+    """Whether what stands in an entry is of the kind that belongs there; a token becomes part of a file's name."""
+    kinds = {"pid": int, "started": int | None, "heartbeat": int | float, "token": str, "machine": str}
+    fits = all(isinstance(entry[key], kind) for key, kind in kinds.items() if key in entry)
+    whole = "machine" not in entry or {"pid", "started"} <= entry.keys()
+    return fits and whole and str(entry.get("token", "x")).isalnum()
 
 
 def _alive(lock: Path, entry: dict[str, Any], heartbeat: float) -> bool:

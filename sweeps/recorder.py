@@ -19,12 +19,20 @@ NOT_KEPT = ("row", "config", "time_this_iter_s", "time_total_s", "time_since_res
 
 
 class Halt(Callback):
-    """Ends the sweep when a worker reports what ends every job: a full disk, or a node that is of no use."""
+    """Ends the sweep when a worker reports what ends every job, or the run folder is gone.
+
+    A worker reports a full disk, or a node that is of no use.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """Raise MixemError with what the worker reports."""
+        if self.run.is_local and not self.run.spec_file.exists():
+            raise MixemError(f"{self.run}: removed while the sweep ran; the same command begins anew")
         if "halt" in result:
             raise MixemError(result["halt"])
 

@@ -110,7 +110,7 @@ def _tuner(
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=spec.max_failures),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # it would go to the scratch folder
-            callbacks=[Halt(), progress, Recorder(run, spec.scheduler)],
+            callbacks=[Halt(run), progress, Recorder(run, spec.scheduler)],
         ),
     )
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -622,3 +622,37 @@ def test_a_folder_in_use_is_no_copy_under_other_names(disk: Run, tmp_path: Path)
         with pytest.raises(MixemError, match=refused):
             check_free(Run.at(tmp_path / "moved"))
         (tmp_path / "moved").rename(disk.path)
+
+
+ODD_ENTRIES = [
+    *("", "{", "[]", "null", "[" * 100_000, '{"pid": "x", "machine": "MINE"}', '{"machine": "MINE", "started": 1}'),
+    *(
+        '{"heartbeat": "now"}',
+        '{"heartbeat": null}',
+        '{"heartbeat": [1]}',
+        '{"heartbeat": NaN}',
+        '{"heartbeat": 1e999}',
+    ),
+    *('{"token": "../../../x"}', '{"token": 7}', '{"token": ""}', '{"token": "\\ud800"}', '{"machine": ["MINE"]}'),
+    *('{"pid": 1.5, "started": 3, "machine": "MINE"}', '{"host": {"a": [1]}, "since": {}}', '{"pid": {}, "x": "{y}"}'),
+]
+
+
+@pytest.mark.parametrize("text", ODD_ENTRIES, ids=range(len(ODD_ENTRIES)))
+def test_an_odd_lock_is_taken_over_as_one_that_is_damaged(tmp_path: Path, text: str) -> None:
+    run, lines = Run(tmp_path / "run"), list[str]()
+    run.path.mkdir()
+    run.lock_file.write_text(text.replace("MINE", _entry()["machine"]))
+    with lease(run, lines.append, heartbeat=0.01):
+        assert json.loads(run.lock_file.read_text())["pid"] == os.getpid()
+    assert len(lines) == 1
+    assert not tmp_path.parent.joinpath("x").exists()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"])
+def test_a_lock_that_is_no_file_is_taken_over(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    run = Run(tmp_path / "run")
+    run.path.mkdir()
+    make(run.lock_file)
+    with lease(run, lambda line: None, heartbeat=0.01):
+        assert json.loads(run.lock_file.read_text())["pid"] == os.getpid()

@@ -1,6 +1,7 @@
 """What the callbacks make of Tune's reports: what is shown, what is recorded, what Tune keeps, what ends a sweep."""
 
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
