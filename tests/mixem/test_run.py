@@ -386,6 +386,13 @@ def test_beginning_keeps_what_an_earlier_attempt_has_done(trial: TrialFolder) ->
     assert names(trial.path) == ["config.yaml", "metrics.csv", "result.json", "state.safetensors"]
 
 
+def test_a_folder_in_place_of_a_configuration_goes(trial: TrialFolder) -> None:
+    trial.config_file.unlink()
+    (trial.config_file / "x").mkdir(parents=True)
+    trial.begin(CONFIG)
+    assert trial.config() == CONFIG
+
+
 def test_beginning_mends_a_configuration_and_keeps_the_result(trial: TrialFolder) -> None:
     trial.finish(record_of(trial))
     trial.config_file.unlink()
@@ -437,7 +444,7 @@ def test_validation_terms_are_those_that_an_epoch_measured() -> None:
 
 # Records
 
-finite = st.floats(allow_nan=False, allow_infinity=False)
+finite = st.floats(-1e39, 1e39)
 shares = st.floats(0, 1)
 hashes = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", fullmatch=True)
 epochs = st.integers(0, 10**6)
@@ -449,7 +456,7 @@ scores = st.dictionaries(
         acc=st.none() | shares,
         nmi=st.none() | finite,
         ari=st.none() | finite,
-        clusters_used=st.none() | st.integers(),
+        clusters_used=st.none() | epochs,
         size_entropy=st.none() | finite,
     ),
 )
@@ -464,7 +471,7 @@ provenances = st.builds(
 common = {
     "base": hashes,
     "epochs": epochs,
-    "seconds": finite,
+    "seconds": st.floats(0, 1e12),
     "training": terms,
     "scores": scores,
     "warnings": st.lists(st.text()).map(tuple),

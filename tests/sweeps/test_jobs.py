@@ -81,6 +81,19 @@ def test_damaged_weights_of_a_base_encoder_end_the_sweep(tmp_path: Path, dataset
         jobs.next()
 
 
+def test_a_damaged_configuration_of_a_base_encoder_is_named_with_what_to_do(
+    tmp_path: Path, datasets: dict[str, Dataset]
+) -> None:
+    jobs = fixed_jobs(tmp_path, datasets)
+    first, _ = all_ready(jobs)
+    train(jobs, first, datasets)
+    folder = jobs.plan.run.base(first.hash)
+    folder.config_file.write_text("loss: [")
+    problem = jobs.bases.problem(first.hash)
+    assert problem.startswith(f"base encoder {first.hash} failed: config.yaml: not valid YAML")
+    assert problem.endswith(f"; remove {folder.path}")
+
+
 def test_weights_damaged_before_a_launch_are_met_before_any_job(tmp_path: Path, datasets: dict[str, Dataset]) -> None:
     before = fixed_jobs(tmp_path, datasets)
     first, _ = all_ready(before)

@@ -28,6 +28,7 @@ class Tune:
     def __init__(self, run: Path, datasets: dict[str, Dataset]) -> None:
         config = {"pretrain": {"epochs": 2}, "train": {"epochs": 2}}
         plan = plan_of(run, axes={"loss.lambda2": [0.1, 0.5]}, config=config)
+        plan.write()
         self.run, self.datasets = plan.run, datasets
         self.feed = Feed(FixedJobs(plan, list(plan.trials), bases_of(plan, datasets)))
         self.console = Console(file=io.StringIO(), width=160)
@@ -55,7 +56,7 @@ class Tune:
         """Deal with one report, as Tune goes about it."""
         result: dict[str, Any] = {**TUNES_OWN, "status": "running", "epoch": 1, "row": ROW, "config": trial.config}
         result |= changes
-        for callback in (Halt(), self.progress, self.recorder):
+        for callback in (Halt(self.run), self.progress, self.recorder):
             callback.on_trial_result(0, [trial], trial, result)
         trial.update_last_result(result)
         if result["done"]:
@@ -130,3 +131,10 @@ def test_a_report_that_nothing_can_go_on_ends_the_sweep(tune: Tune) -> None:
         tune.report(
             tune.base, status="failed", done=True, halt="/disk: full; make room, and the same command goes on from here"
         )
+
+
+def test_a_run_folder_that_is_removed_ends_the_sweep_and_is_named(tune: Tune) -> None:
+    tune.report(tune.base)
+    shutil.rmtree(tune.run.path)
+    with pytest.raises(MixemError, match=rf"^{tune.run}: removed while the sweep ran; the same command begins anew$"):
+        tune.report(tune.base)
