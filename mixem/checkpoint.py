@@ -21,12 +21,25 @@ CHECKSUM = "sha256"
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    """Write tensors of any device and layout as one safetensors file, atomically; returns the SHA-256 of the file."""
+    """Write tensors of any device and layout as one safetensors file, atomically; returns the SHA-256 of the file.
+
+    Equal tensors and metadata give equal files.
+    """
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     sealed = {**metadata, CHECKSUM: _checksum(plain, metadata)}
-    content = save(plain, sealed)
+    content = _in_order(save(plain, sealed))
     write_bytes(path, content)
     return hashlib.sha256(content).hexdigest()
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its metadata sorted, which safetensors writes in an order that it draws."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of 8
+    return b"".join((len(text).to_bytes(8, "little"), text, content[end:]))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

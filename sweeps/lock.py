@@ -212,7 +212,7 @@ def _alive(lock: Path, entry: dict[str, Any], heartbeat: float) -> bool:
 
 def _is_copy(lock: Path, entry: dict[str, Any]) -> bool:
     """Whether a lock came with a copied folder: the one that it names is here, is another, and has the same lock."""
-    with suppress(OSError, TypeError):
+    with suppress(OSError, TypeError, ValueError):
         folder = Path(entry.get("folder", lock.parent))
         if is_local(lock) and entry.get("machine") == _machine() and not folder.samefile(lock.parent):
             return _read(folder / lock.name).get("token") == entry.get("token")

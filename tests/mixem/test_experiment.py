@@ -1,6 +1,7 @@
 """One stage in a folder of its own: what it leaves, how it resumes, how it fails."""
 
 import csv
+import hashlib
 import json
 import logging
 import os
@@ -540,6 +541,16 @@ def test_a_failing_experiment_leaves_the_threads_of_the_process(new: Open) -> No
 
 
 # Base encoders
+
+
+def test_equal_tensors_and_metadata_give_equal_files(tmp_path: Path) -> None:
+    metadata = {f"key {number}": "ü" * number for number in range(9)}
+    tensors = {"a": torch.arange(3), "b": torch.ones(2, 2, dtype=torch.float16)}
+    checksums = {save_tensors(tmp_path / f"{number}", tensors, metadata) for number in range(8)}
+    assert checksums == {hashlib.sha256((tmp_path / "0").read_bytes()).hexdigest()}
+    loaded, read = load_tensors(tmp_path / "0")
+    assert read == metadata
+    assert_same(loaded, tensors)
 
 
 def test_a_base_encoder_is_what_stage_1_left(base: StageFolder[Any], synthetic: Dataset) -> None:

@@ -629,6 +629,7 @@ ODD_ENTRIES = [
     *(
         '{"heartbeat": "now"}',
         '{"heartbeat": null}',
+        '{"folder": "/\\u0000", "machine": "MINE", "pid": 1, "started": 1}',
         '{"heartbeat": [1]}',
         '{"heartbeat": NaN}',
         '{"heartbeat": 1e999}',
