@@ -126,23 +126,24 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
 
 def _read_regular(path: Path, limit: int) -> bytes:
     try:
-        with open(path, "rb", opener=_open_at_once) as stream:
-            status = os.fstat(stream.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise UnfitFileError(errno.EINVAL, "not a regular file", str(path))
-            if status.st_size > limit:
-                problem = f"{status.st_size / 1e6:,.0f} MB, of its kind no more than {limit / 1e6:,.0f} MB are read"
-                raise UnfitFileError(errno.EFBIG, problem, str(path))
-            return stream.read(limit)
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer would keep its reader waiting
     except OSError as error:
         if error.errno != errno.ENXIO:
             raise
         raise UnfitFileError(errno.EINVAL, "not a regular file", str(path)) from None  # a socket
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Open a file; a pipe without a writer would keep its reader waiting."""
-    return os.open(path, flags | os.O_NONBLOCK)
+    try:
+        status = os.fstat(handle)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(status.st_mode):
+            raise UnfitFileError(errno.EINVAL, "not a regular file", str(path))
+        if status.st_size > limit:
+            problem = f"{status.st_size / 1e6:,.0f} MB, of its kind no more than {limit / 1e6:,.0f} MB are read"
+            raise UnfitFileError(errno.EFBIG, problem, str(path))
+        with os.fdopen(handle, "rb", closefd=False) as stream:
+            return stream.read(limit)
+    finally:
+        os.close(handle)
 
 
 def read_text(path: Path) -> str:

@@ -58,12 +58,7 @@ def run_sweep(
         statuses = run_missing(plan, console, address, retry_failed, retrain)
     except KeyboardInterrupt:
         interrupts.ignore()
-        so_far = _grown(plan).trials
-        finished = len(plan.run.snapshot(so_far).those(Status.FINISHED))
-        print(
-            f"stopped: {finished} of {len(so_far)} trials are finished; the same command goes on from here",
-            file=sys.stderr,
-        )
+        print(_stopped(plan), file=sys.stderr)
         raise typer.Exit(130) from None
     answer = print_summary(plan.run.path, console)
     problems = [failed_pictures(answer.failures)] if answer.failures else []
@@ -73,6 +68,13 @@ def run_sweep(
         )
     if problems:
         raise MixemError("; ".join(problems))
+
+
+def _stopped(plan: Plan) -> str:
+    """What is said of an interrupted sweep."""
+    so_far = _grown(plan).trials
+    finished = len(plan.run.snapshot(so_far).those(Status.FINISHED))
+    return f"stopped: {finished} of {len(so_far)} trials are finished; the same command goes on from here"
 
 
 def _show(plan: Plan, obtains: bool) -> None:
