@@ -141,7 +141,7 @@ def _read_regular(path: Path, limit: int) -> bytes:
             problem = f"{status.st_size / 1e6:,.0f} MB, of its kind no more than {limit / 1e6:,.0f} MB are read"
             raise UnfitFileError(errno.EFBIG, problem, str(path))
         with os.fdopen(handle, "rb", closefd=False) as stream:
-            return stream.read(limit)
+            return stream.read()
     finally:
         os.close(handle)
 
