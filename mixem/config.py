@@ -22,6 +22,10 @@ def _positive_zero(value: float) -> float:
 
 
 def _absolute(root: str) -> str:
+    try:
+        root.encode()
+    except UnicodeEncodeError:
+        raise ValueError("a name that is no UTF-8 cannot stand in a configuration; give a link to the folder") from None
     return root if root.startswith("~") else str(Path(root).absolute())
 
 

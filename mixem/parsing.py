@@ -36,17 +36,20 @@ def load_yaml(text: str, loader: type[yaml.SafeLoader]) -> Any:
 
 
 def load_json(text: str) -> Any:
-    """The plain values of a JSON text; raises ValueError, one line, for what is none."""
+    """The plain values of a JSON text; raises ValueError, one line, for what is none.
+
+    Half of a character (a lone surrogate), as of a file's name that is no UTF-8, is text such as `\\udce9`.
+    """
     try:
         values = json.loads(text)
     except RecursionError:
         raise LimitError(f"more than {MAX_DEPTH} levels in one another") from None
     check_values(values)
-    return values
+    return _escaped(values) if "\\ud" in text.lower() else values
 
 
 def check_values(values: Any) -> None:
-    """Raise LimitError for values that nest too deep, are too many, or hold text that is no Unicode."""
+    """Raise LimitError for values that nest too deep, or are too many."""
     left = MAX_VALUES
     stack: list[Iterator[Any]] = [iter((values,))]
     while stack:
@@ -57,9 +60,7 @@ def check_values(values: Any) -> None:
         left -= 1
         if left < 0:
             raise LimitError(f"more than {MAX_VALUES:,} values")
-        if isinstance(value, str):
-            _check_text(value)
-        elif isinstance(value, Mapping | list | tuple | set):
+        if isinstance(value, Mapping | list | tuple | set):
             if len(stack) > MAX_DEPTH:
                 raise LimitError(f"more than {MAX_DEPTH} levels in one another")
             stack.append(_parts(value))
@@ -76,12 +77,13 @@ def _parts(values: Any) -> Iterator[Any]:
         yield from values
 
 
-def _check_text(text: str) -> None:
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise LimitError("text with half of a character (a lone surrogate)") from None
+def _escaped(values: Any) -> Any:
+    """The same values, with lone surrogates escaped, which could neither be printed nor written."""
+    if isinstance(values, str):
+        return values.encode("utf-8", "backslashreplace").decode()
+    if isinstance(values, dict):
+        return {_escaped(key): _escaped(value) for key, value in values.items()}
+    return [_escaped(value) for value in values] if isinstance(values, list) else values
 
 
 def _check_nesting(text: str, loader: type[yaml.SafeLoader]) -> None:

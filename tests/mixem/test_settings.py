@@ -570,3 +570,10 @@ def test_what_is_no_opaque_colour_is_refused(value: Any) -> None:
     assert str(caught.value) == (
         f"data.background: {value!r} is not allowed; a colour is needed, such as white, or '#ffffff' in quotes"
     )
+
+
+def test_a_root_that_no_yaml_can_hold_is_refused_in_one_line() -> None:
+    refused = "data.root: 'caf\\udce9' is not allowed; a name that is no UTF-8 cannot stand in a configuration"
+    with pytest.raises(ConfigError) as caught:
+        validate(Config, {"data": {"name": "image_folder", "root": "caf\udce9"}})
+    assert str(caught.value).startswith(refused)
