@@ -38,11 +38,7 @@ def run_sweep(
     downloads the data, so that a dry run may lack it. Raises MixemError when trials failed, and what `run_missing`
     raises.
     """
-    if address and plan.spec.resources.total_cpu:
-        raise ConfigError(
-            f"resources.total_cpu: {plan.spec.resources.total_cpu} is not allowed with a cluster; it is for a Ray of "
-            "our own, without --address"
-        )
+    _check_address(plan, address)
     retrain = plan.named(retrain)
     if dry_run:
         _show(plan, obtains)
@@ -68,6 +64,15 @@ def run_sweep(
         )
     if problems:
         raise MixemError("; ".join(problems))
+
+
+def _check_address(plan: Plan, address: str | None) -> None:
+    """Raise ConfigError for a number of cores that is not ours to say."""
+    if address and plan.spec.resources.total_cpu:
+        raise ConfigError(
+            f"resources.total_cpu: {plan.spec.resources.total_cpu} is not allowed with a cluster; it is for a Ray of "
+            "our own, without --address"
+        )
 
 
 def _stopped(plan: Plan) -> str:

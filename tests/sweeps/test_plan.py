@@ -128,7 +128,7 @@ COMMON: dict[str, Any] = {
     "name": "s",
     "preset": "synthetic",
     "config": {},
-    "resources": {"cpu": 1.0, "gpu": 0.0},
+    "resources": {"cpu": 1.0, "gpu": 0.0, "total_cpu": None},
     "max_failures": 2,
     "run": None,
 }
