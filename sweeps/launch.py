@@ -34,9 +34,8 @@ def run_sweep(
     """Run what a plan lacks, and print the answer.
 
     `address`: a running Ray cluster. If None, a Ray of our own, here. `dry_run`: check the images, print the plan and
-    stop. `retrain`: hashes, or beginnings of them, whose lost weights are to be made anew. `obtains`: a launch
-    downloads the data, so that a dry run may lack it. Raises MixemError when trials failed, and what `run_missing`
-    raises.
+    stop. `retrain`: hashes, or beginnings of them, whose lost weights are made anew. `obtains`: a launch downloads the
+    data, so that a dry run may lack it. Raises MixemError when trials failed, and what `run_missing` raises.
     """
     _check_address(plan, address)
     retrain = plan.named(retrain)
