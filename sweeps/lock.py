@@ -194,7 +194,7 @@ def _is_entry(entry: dict[str, Any]) -> bool:
     """Whether what stands in an entry is of the kind that belongs there; a token becomes part of a file's name."""
     kinds = {"pid": int, "started": int | None, "heartbeat": int | float, "token": str, "machine": str}
     fits = all(isinstance(entry[key], kind) for key, kind in kinds.items() if key in entry)
-    whole = "machine" not in entry or {"pid", "started"} <= entry.keys()
+    whole = "machine" not in entry or "pid" in entry
     return fits and whole and str(entry.get("token", "x")).isalnum()
 
 
