@@ -59,7 +59,7 @@ def lease(run: Run, notify: Notify = print, heartbeat: float = HEARTBEAT_SECONDS
 
 
 def _release(run: Run, mine: dict[str, Any]) -> None:
-    if _read(run.lock_file).get("token") == mine["token"]:
+    if _stored(run.lock_file).get("token") == mine["token"]:
         run.lock_file.unlink()
         if run.is_local:
             with suppress(OSError):  # it holds something
@@ -183,8 +183,15 @@ def owner_lives_here(entry: dict[str, Any]) -> bool | None:
 
 
 def _read(lock: Path) -> dict[str, Any]:
-    """The lock's entry; empty where it is absent, or its writer died before it was whole."""
-    with suppress(FileNotFoundError, ValueError, *UNREADABLE):
+    """The lock's entry; empty where it is absent, no file, or its writer died before it was whole."""
+    with suppress(*UNREADABLE):
+        return _stored(lock)
+    return {}
+
+
+def _stored(lock: Path) -> dict[str, Any]:
+    """The lock's entry, as `_read`; raises OSError where what is there cannot be read."""
+    with suppress(FileNotFoundError, ValueError):
         entry = load_json(read_text(lock))
         return entry if isinstance(entry, dict) and _is_entry(entry) else {}
     return {}
