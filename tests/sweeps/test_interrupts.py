@@ -13,8 +13,8 @@ from sweeps.interrupts import SIGNALS, deferred, heed, ignore, stoppable
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    """The handlers of before, again."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    """As in a terminal, also where the tests run in the background and ignore some; then the handlers of before."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
