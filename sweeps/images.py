@@ -16,7 +16,7 @@ def images_key(data: DataConfig) -> str:
 
 
 def check_plan(plan: Plan, snapshot: Snapshot, obtains: bool = False) -> str:
-    """Check the images of a plan that is only shown; returns what a dry run says of them.
+    """Check the images of a plan that is only shown; returns what a dry run says of them, and prints what was read.
 
     A published dataset that is absent is not checked, unless `data.root` names where it lies; with `obtains` not even
     then, for a launch downloads it. Raises as `load_datasets` and `check_images`.
@@ -24,7 +24,7 @@ def check_plan(plan: Plan, snapshot: Snapshot, obtains: bool = False) -> str:
     absent = [config.data for config in plan.trials.values() if not _is_present(config.data)]
     if absent and (obtains or not any(data.root for data in absent)):
         return f"images not checked: {absent[0].name} is not there"
-    check_images(plan, snapshot, load_datasets(plan))
+    check_images(plan, snapshot, load_datasets(plan, print))
     return "images checked"
 
 

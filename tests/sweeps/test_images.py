@@ -74,7 +74,9 @@ def test_a_finished_run_whose_pictures_have_moved_is_told_where_to(plan: Plan, t
 
 def test_a_dry_run_says_that_the_pictures_were_checked(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
     run_sweep(plan, None, dry_run=True, retry_failed=False)
-    assert capsys.readouterr().out.splitlines()[-1] == "images checked"
+    lines = capsys.readouterr().out.splitlines()
+    assert "image_folder: 24 pictures read" in lines
+    assert lines[-1] == "images checked"
 
 
 def test_a_dry_run_without_a_root_is_refused(tmp_path: Path) -> None:
