@@ -2,13 +2,14 @@
 
 import secrets
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 import ray
 import torch
-from ray.exceptions import RayError
+from ray.exceptions import RayError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mixem.config import Config, ModelConfig
@@ -41,32 +42,47 @@ def check_resources(resources: Resources, nodes: Sequence[Node]) -> None:
 def check_nodes(run: Run, address: str | None) -> None:
     """Raise MixemError, naming node and folder, unless all nodes write to the run folder and see what others write.
 
-    A node of the cluster at `address` has an environment, and so credentials, of its own, the driver's node too.
+    A node of the cluster at `address` has an environment, and so credentials, of its own, the driver's node too. One
+    that comes or goes meanwhile is none of the nodes: a worker on a node that has joined looks by itself.
     """
     folder = run.path.resolve()
     probe = folder / f".probe.{secrets.token_hex(8)}"
+    own = None if address is not None and not run.is_local else ray.get_runtime_context().get_node_id()
     write_bytes(probe, b"")
     try:
-        for answer, node in _visits(probe, here=address is not None and not run.is_local).items():
-            try:
-                problem = ray.get(answer, timeout=NODE_SECONDS)
-            except RayError as error:
-                problem = " ".join(str(error).split())[:300]
-            if problem:
-                raise MixemError(f"{folder} on node {node}: {problem}")
+        others = {node: place for node, place in _alive().items() if node != own}
+        visits = {node: _send(node, probe) for node in others}
+        for node, place in others.items():
+            if problem := _problem(node, visits[node], probe):
+                raise MixemError(f"{folder} on node {place}: {problem}")
     finally:
         probe.unlink()
 
 
-def _visits(probe: Path, here: bool) -> "dict[ray.ObjectRef[str], str]":
-    """Send `_visit` to every other node, and to this one if `here`: its answer to come, and the node's address."""
-    mine = None if here else ray.get_runtime_context().get_node_id()
-    visit, visits = ray.remote(num_cpus=0, max_retries=0)(_visit), {}
-    for node in ray.nodes():
-        if node["Alive"] and node["NodeID"] != mine:
-            there = visit.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False))
-            visits[there.remote(str(probe))] = node["NodeManagerAddress"]
-    return visits
+def _alive() -> dict[str, str]:
+    """The nodes, by id, and their addresses."""
+    return {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+
+
+def _send(node: str, probe: Path) -> "ray.ObjectRef[str]":
+    """Send `_visit` to a node: its answer to come."""
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    return ray.remote(num_cpus=0, max_retries=0)(_visit).options(scheduling_strategy=there).remote(str(probe))
+
+
+def _problem(node: str, answer: "ray.ObjectRef[str]", probe: Path) -> str:
+    """Why the run folder is of no use on a node; empty where it is of use, or the node is not there to stay."""
+    end = time.monotonic() + NODE_SECONDS
+    while True:
+        try:
+            return str(ray.get(answer, timeout=NODE_SECONDS))
+        except TaskUnschedulableError:  # it has joined so lately that Ray sends nothing there yet, or is leaving
+            if time.monotonic() > end or node not in _alive():
+                return ""
+            time.sleep(0.5)
+            answer = _send(node, probe)
+        except RayError as error:
+            return " ".join(str(error).split())[:300] if node in _alive() else ""
 
 
 def _visit(probe: str) -> str:
