@@ -1,9 +1,6 @@
 """The connection to Ray: a cluster's, or one of our own on this machine; and what its nodes can hold."""
 
 import logging
-import os
-import sys
-import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -15,20 +12,14 @@ import ray
 from mixem.files import make_folder
 from mixem.runtime import cores
 from sweeps.head import autoscaled_nodes, job_config, max_autoscaled_nodes
-from sweeps.interrupts import deferred, interrupt_main_thread
-from sweeps.scratch import BrokenRayError, end_processes
+from sweeps.interrupts import deferred
+from sweeps.scratch import BrokenRayError
 from sweeps.secrecy import keep_credentials, keep_token
 from sweeps.spec import Resources
+from sweeps.watch import INTERRUPT_SECONDS, lost_servers, watched
 
 Node = Mapping[str, float]
 """What a node has: its resources by name."""
-
-INTERRUPT_SECONDS = 10.0
-"""How long an interrupt waits for Ray to start or to stop."""
-WATCH_SECONDS = 1.0
-"""Time between two looks at Ray's servers."""
-SERVERS = ("gcs_server", "raylet")
-"""Without these a Ray of our own does not answer; the raylet ends with its agents."""
 
 
 @contextmanager
@@ -48,11 +39,12 @@ def connected(address: str | None, log: Path, scratch: Path, cpus: int | None = 
         with deferred(INTERRUPT_SECONDS):
             _start(address, handler, scratch, cpus)
         running.addHandler(handler)
-        with nullcontext() if address else _watched(scratch):
+        with nullcontext() if address else watched(scratch):
             yield
     finally:
-        with deferred(INTERRUPT_SECONDS):
-            ray.shutdown()
+        if not lost_servers():
+            with deferred(INTERRUPT_SECONDS):
+                ray.shutdown()
         running.removeHandler(handler)
         handler.close()
 
@@ -73,39 +65,6 @@ def _start(address: str | None, handler: logging.Handler, scratch: Path, cpus: i
         raise BrokenRayError(f"no connection to Ray at {address or 'this machine'} ({reason})") from None
     finally:
         starting.removeHandler(handler)
-
-
-@contextmanager
-def _watched(scratch: Path) -> Iterator[None]:
-    """Notice when one of Ray's own servers ends, for which Ray itself would wait, a minute or for ever."""
-    over, ended = threading.Event(), list[str]()
-    arguments = (ray._private.worker._global_node, scratch, over, ended)
-    thread = threading.Thread(target=_watch, args=arguments, name="watch", daemon=True)
-    thread.start()
-    try:
-        yield
-    except (KeyboardInterrupt, BrokenRayError):
-        if not ended:
-            raise
-        raise BrokenRayError(ended[0]) from None
-    finally:
-        over.set()
-
-
-def _watch(node: Any, scratch: Path, over: threading.Event, ended: list[str]) -> None:
-    while not over.wait(WATCH_SECONDS):
-        for name, _ in node.dead_processes():
-            if name in SERVERS:
-                ended.append(
-                    f"Ray has lost its {name}, which was killed or has failed, perhaps for want of memory; the same "
-                    f"command goes on from here; Ray's logs are in {scratch} until then"
-                )
-                end_processes(scratch)
-                interrupt_main_thread()
-                if not over.wait(INTERRUPT_SECONDS):  # it waits for an answer of Ray
-                    print(f"error: {ended[0]}", file=sys.stderr, flush=True)
-                    os._exit(1)
-                return
 
 
 def cores_for(jobs: int) -> int:
