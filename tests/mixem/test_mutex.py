@@ -10,6 +10,7 @@ import pytest
 
 from mixem.mutex import LOCK_NAME, alone
 from tests.mixem.helpers import names
+from tests.sweeps.launch import start
 
 HOLDER = """
 import sys
@@ -24,7 +25,7 @@ with alone(Path(sys.argv[1]), print) as waited:
 def hold(folder: Path) -> "subprocess.Popen[str]":
     """A process that holds a folder until it is told to end."""
     command = [sys.executable, "-u", "-c", HOLDER, str(folder)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return start(*command, stdin=subprocess.PIPE, stderr=None)
 
 
 def said(process: "subprocess.Popen[str]") -> str:
