@@ -53,7 +53,7 @@ def test_a_killed_sweep_in_an_object_storage_goes_on_and_can_be_read(tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == ["sweep.yaml"], "nothing is written to the current folder"
 
     assert "4 trials: 4 finished" in mixem("status", run).stdout
-    assert mixem("report", run, "--set", "criterion=own").stdout.splitlines()[-1] == f"{run}/report/index.html"
+    assert mixem("report", run, "--set", "criterion=own").stdout.splitlines()[-1] == f"{run}/report-own/index.html"
     exported = mixem("export", run, "-o", run.parent / "best")
     assert exported.returncode == 0, exported.stderr
     assert load_config(run.parent / "best" / "best.yaml").data.name == "synthetic"
