@@ -6,14 +6,14 @@ Plan, checks, jobs on Tune, answer. A plan by itself is shown without loading to
 import os
 import sys
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 
 from mixem.errors import CheckpointError, ConfigError, MixemError
 from mixem.files import check_home, each
-from mixem.run import Run, Snapshot, StageFolder, Status
+from mixem.run import Snapshot, Status
 from sweeps import interrupts
 from sweeps.lock import lease
 from sweeps.plan import FAILURES, Plan
@@ -130,7 +130,7 @@ def run_missing(
         snapshot = plan.snapshot()
         datasets = load_datasets(plan, notify)
         check_images(plan, snapshot, datasets)
-        lost = [hash for hash in retrain if _lost(plan.run, hash, snapshot, notify)]
+        lost = [hash for hash in retrain if _lost(plan, hash, snapshot, notify)]
         snapshot = snapshot.without(lost)
         missing = plan.missing(snapshot, retry_failed)
         anew = {*lost, *snapshot.damaged_bases} if retry_failed else set(lost)
@@ -148,7 +148,7 @@ def run_missing(
         return snapshot.statuses | jobs.statuses
 
 
-def _lost(run: Run, hash: str, snapshot: Snapshot, notify: Callable[[str], None]) -> bool:
+def _lost(plan: Plan, hash: str, snapshot: Snapshot, notify: Callable[[str], None]) -> bool:
     """Whether the weights of a finished trial or base encoder are gone or damaged; tells of others."""
     from mixem.experiment import load_weights
 
@@ -156,9 +156,8 @@ def _lost(run: Run, hash: str, snapshot: Snapshot, notify: Callable[[str], None]
     if state.record is None:
         notify(f"{hash}: {state.status}, not finished; --retrain makes only lost weights anew")
         return False
-    folder: StageFolder[Any] = run.trial(hash) if hash in snapshot.trials else run.base(hash)
     try:
-        load_weights(folder)
+        load_weights(plan.folder(hash))
     except CheckpointError as error:
         notify(f"{error}; trained again")
         return True
@@ -220,6 +219,6 @@ def _run(
         check_space(plan, jobs.queued, snapshot, datasets)
         each(plan.run.path, lambda hash: plan.run.trial(hash).write_config(plan.trials[hash]), jobs.queued)
         for hash in lost:
-            (plan.run.trial(hash) if hash in plan.trials else plan.run.base(hash)).discard()
+            plan.folder(hash).discard()
         plan.write()
         run_jobs(jobs, snapshot, console, datasets, folder)

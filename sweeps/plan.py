@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from mixem.config import Config
 from mixem.errors import ConfigError
 from mixem.records import RunSpec
-from mixem.run import Run, Snapshot, Status
+from mixem.run import Run, Snapshot, StageFolder, Status
 from mixem.settings import base_hash, set_key
 from sweeps.spec import SweepSpec
 
@@ -78,6 +78,10 @@ class Plan:
             problem = "fits several" if fitting else "is none"
             raise ConfigError(f"--retrain: {prefix!r} is not allowed; it {problem} of the trials and base encoders")
         return fitting[0]
+
+    def folder(self, hash: str) -> StageFolder[Any]:
+        """The folder of a trial or of a base encoder."""
+        return self.run.trial(hash) if hash in self.trials else self.run.base(hash)
 
     def snapshot(self) -> Snapshot:
         """Look once into the folder of every trial and base encoder."""

@@ -3,7 +3,6 @@
 It goes with its launch; what a killed one left is swept up by the next.
 """
 
-import json
 import os
 import shutil
 import signal
@@ -14,7 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mixem.errors import MixemError
-from mixem.files import write_json
+from mixem.files import read_text, write_json
+from mixem.parsing import load_json
 from sweeps.lock import owner, owner_lives_here
 
 PREFIX = "mixem-"
@@ -69,8 +69,9 @@ def _sweep_up(base: Path) -> None:
     """Remove the folders of dead launches of this user on this machine, and end what still writes there."""
     for folder in base.glob(f"{PREFIX}*"):
         with suppress(OSError, ValueError, TypeError, AttributeError):  # no entry of ours
-            entry = json.loads((folder / OWNER).read_bytes())
-            if folder.stat().st_uid == os.getuid() and owner_lives_here(entry) is False:
+            if folder.stat().st_uid != os.getuid():
+                continue
+            if owner_lives_here(load_json(read_text(folder / OWNER))) is False:
                 end_processes(folder)
                 shutil.rmtree(folder, ignore_errors=True)
 

@@ -16,6 +16,7 @@ from mixem.data.listing import Listing
 from mixem.data.picture import Picture, max_megapixels, read_picture, suffixes
 from mixem.data.sources import data_folder, reading
 from mixem.errors import ConfigError, DataError
+from mixem.runtime import cores
 
 PROGRESS_SECONDS = 10.0
 """Seconds between two lines that tell how many pictures are read."""
@@ -132,7 +133,7 @@ class _Reading:
 
     def _pictures(self, paths: list[Path]) -> Iterator[Picture | None]:
         """The pictures in their order, read by several threads: decoding does not hold Python's lock."""
-        threads = ThreadPoolExecutor(torch.get_num_threads())
+        threads = ThreadPoolExecutor(cores())
         try:
             for picture in threads.map(partial(read_picture, data=self.data), paths):
                 self.done += 1
