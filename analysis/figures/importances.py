@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestRegressor
 
 from analysis.figures.scale import scale_of
@@ -13,12 +12,12 @@ from analysis.figures.style import GRAY, INK, finish, our_settings, title
 from analysis.figures.value import Value, value_of
 from analysis.findings import Findings
 from analysis.formats import name_of
+from analysis.statistics import Floats
 from mixem.config import Criterion
 
 MIN_CONFIGURATIONS = 12
 """A forest is grown on at least so many."""
 RESAMPLES, TREES, SHUFFLES = 25, 25, 5
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
