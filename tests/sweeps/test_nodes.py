@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,18 +50,20 @@ def host() -> Iterator[Host]:
 
 
 def there(host: Host, count: int) -> bool:
-    """Whether so many nodes are alive, the head among them."""
+    """Whether so many nodes are alive, the head among them; no answer for a minute is a no."""
     alive = f"import ray; ray.init('{ADDRESS}', log_to_driver=False); print(sum(n['Alive'] for n in ray.nodes()))"
-    return host.run(sys.executable, "-c", alive).stdout.endswith(f"{count}\n")
+    return host.run("timeout", 60, sys.executable, "-c", alive).stdout.endswith(f"{count}\n")
 
 
 @contextmanager
 def node(host: Host, count: int, *places: str) -> Iterator[Process]:
     """A node of one CPU, whose disks at `places` are its own: its process, as seen from outside; the `count`th."""
     script = NODE.format(shared=host.home, places=" ".join(places), python=sys.executable, address=ADDRESS)
-    with start(*host.command(*PRIVATE, script), stdout=subprocess.DEVNULL, stderr=None) as process:
+    log = host.home / f"node-{count}.log"
+    with log.open("w") as output, start(*host.command(*PRIVATE, script), stdout=output.fileno()) as process:
         try:
-            wait_for(partial(there, host, count))
+            wait_for(lambda: there(host, count) or process.poll() is not None)
+            assert process.poll() is None, f"the node ended: {log.read_text()}"
             yield process
         finally:
             kill(process)
