@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import ray
@@ -14,6 +15,7 @@ from mixem.config import Config, LossWeights
 from mixem.data.dataset import Dataset
 from mixem.errors import CheckpointError, DataError, MixemError
 from mixem.experiment import Experiment, load_base
+from mixem.mutex import alone
 from mixem.run import Run, StageFolder, Status
 from mixem.settings import base_hash
 from mixem.stages import MIXEM, STAGES
@@ -74,6 +76,8 @@ class StageTrainable(tune.Trainable):
     def setup(self, config: dict[str, Any], images: Mapping[str, Any]) -> None:
         """`images`: images key to a Dataset's object reference, in the memory that the machine's workers share."""
         self.images, self.gpus = images, assigned_gpus()
+        self.held = ExitStack()
+        """Keeps `mixem train` in the same run folder out of the job's own."""
         self.base: tuple[str, dict[str, Tensor]] | None = None
         """The last base encoder that a trial began from: its hash and its weights."""
         self.reset_config(config)
@@ -83,6 +87,7 @@ class StageTrainable(tune.Trainable):
 
         Tune may start a worker for a job that another worker has taken up in the meantime.
         """
+        self.held.close()
         self.job = new_config["job"]
         self.settings = Config.model_validate_json(self.job["config"])
         self.run = Run.at(self.job["run"])
@@ -102,11 +107,18 @@ class StageTrainable(tune.Trainable):
             if error.errno not in DISK_FULL_ERRNOS:
                 raise
             return FAILED | {"halt": f"{error.filename or self.folder.path}: {error.strerror}; make room, {GO_ON}"}
+        finally:
+            if self.experiment is None:
+                self.held.close()
 
     def _step(self) -> dict[str, Any]:
         try:
             if self.experiment is None:
                 if self.folder.status() == Status.FINISHED:
+                    return FINISHED
+                self._check_node()
+                waited = self.held.enter_context(alone(self.folder.path, print))
+                if waited and self.folder.status() == Status.FINISHED:
                     return FINISHED
                 self.experiment = self._begin()
                 if self.experiment.finished:  # all that was missing was its configuration
@@ -119,8 +131,7 @@ class StageTrainable(tune.Trainable):
             return FAILED
 
     def _begin(self) -> Experiment[Any]:
-        """The experiment of the job; raises HaltError where none can begin here."""
-        self._check_node()
+        """The experiment of the job; raises HaltError where its base encoder is of no use."""
         stage = STAGES[self.job["stage"]]
         dataset: Dataset = ray.get(self.images[images_key(self.settings.data)])
         base = self._base_weights(dataset) if stage is MIXEM else None
@@ -160,6 +171,10 @@ class StageTrainable(tune.Trainable):
             report["criterion"] = LossWeights.model_validate_json(self.job["judge"]).total(record.validation)
         report["row"] = list(record.row().items())
         return report
+
+    def cleanup(self) -> None:
+        """Let go of the job's folder."""
+        self.held.close()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: the experiment saves its own state in the run folder, where any later worker finds it."""

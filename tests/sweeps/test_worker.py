@@ -1,6 +1,8 @@
 """A worker's step: what it reports of jobs that cannot begin, or are over already. Without Ray."""
 
 import errno
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +10,10 @@ import pytest
 
 from mixem.errors import DivergenceError
 from mixem.experiment import Experiment
+from mixem.mutex import LOCK_NAME, alone
 from mixem.run import Run, StageFolder, Status
 from sweeps.worker import StageTrainable
+from tests.analysis.run_folder import RunBuilder
 
 
 class Finished:
@@ -22,7 +26,10 @@ class Worker(StageTrainable):
     """A worker that begins as the test says."""
 
     def __init__(self, folder: StageFolder[Any], beginning: object) -> None:
-        self.folder, self.experiment, self.beginning = folder, None, beginning
+        self.folder, self.experiment, self.beginning, self.held = folder, None, beginning, ExitStack()
+
+    def _check_node(self) -> None:
+        pass
 
     def _begin(self) -> Experiment[Any]:
         if isinstance(self.beginning, Exception):
@@ -40,6 +47,20 @@ class FullFolder(StageFolder[Any]):
 def test_a_job_that_is_finished_as_it_begins_trains_no_epoch(tmp_path: Path) -> None:
     report = Worker(Run(tmp_path).base("a1b2"), Finished()).step()
     assert report == {"done": True, "status": "finished"}
+
+
+def test_what_another_process_trains_is_waited_for_and_used(tmp_path: Path) -> None:
+    """Such as `mixem train` in the sweep's own run folder."""
+    run = RunBuilder(tmp_path, axes={"seed": [0]})
+    trial = run.folder(run.trial())
+    with ThreadPoolExecutor() as pool:
+        with alone(trial.path, print):
+            step = pool.submit(Worker(trial, DivergenceError("trained twice")).step)
+            with pytest.raises(TimeoutError):
+                step.result(timeout=0.5)
+            run.finish(trial.hash)
+        assert step.result() == {"done": True, "status": "finished"}
+    assert not (trial.path / LOCK_NAME).exists()
 
 
 def test_what_is_wrong_with_a_job_is_recorded(tmp_path: Path) -> None:
