@@ -206,6 +206,11 @@ class Findings:
         by_draw = criterion_by_draw(self.results, self.spec.criterion, self.spec.reference)
         return ties(self.configurations, self.selection.configuration, seeds, by_draw)
 
+    def is_tied(self, configuration: str) -> bool:
+        """Whether the criterion cannot tell a configuration, given by its key, from the pick, which is another one."""
+        pick = self.selection
+        return bool(pick and self.ties and configuration in self.ties.tied and configuration != pick.configuration)
+
     @cached_property
     def starts(self) -> Starts | None:
         """The single starts of K-means behind SimCLR + K-means. If None, they were not kept."""

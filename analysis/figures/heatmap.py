@@ -137,12 +137,7 @@ def _cell(findings: Findings, value: Value, sharing: Sequence[Configuration]) ->
     statuses = {c.status for c in sharing}
     if Status.FINISHED in statuses:
         first = choose(sharing)
-        tied = (
-            findings.ties is not None
-            and findings.selection is not None
-            and (first.key in findings.ties.tied and first.key != findings.selection.configuration)
-        )
-        return Cell(Status.FINISHED, value_of(findings, value, first), first.key, tied)
+        return Cell(Status.FINISHED, value_of(findings, value, first), first.key, findings.is_tied(first.key))
     return Cell(next((status for status in HATCHES if status in statuses), Status.PENDING), NO_SPREAD)
 
 

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.figures.scale import Scale, scale_of, set_scale
-from analysis.figures.scatter import PICKED_MARK
+from analysis.figures.scatter import PICKED_MARK, TIED_MARK
 from analysis.figures.style import GRAY, INK, our_settings, title
-from analysis.figures.value import PICKED_LABEL, label_of, title_of, value_of
+from analysis.figures.value import PICKED_LABEL, TIED_LABEL, label_of, title_of, value_of
 from analysis.findings import Findings
 
 MAX_SETTINGS = 4
@@ -26,6 +26,7 @@ class Point:
     places: tuple[float, ...]
     value: float
     picked: bool
+    tied: bool
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ def pairs(findings: Findings, settings: Sequence[str]) -> Pairs | None:
         places = tuple(scale.place(configuration.settings[scale.key]) for scale in scales)
         value = value_of(findings, "criterion", configuration).mean
         if math.isfinite(value):
-            points.append(Point(places, value, configuration.key == findings.selection.configuration))
+            picked = configuration.key == findings.selection.configuration
+            points.append(Point(places, value, picked, findings.is_tied(configuration.key)))
         else:
             without.append(places)
     text = f"{title_of(findings, 'criterion')}, over pairs of settings"
@@ -82,6 +84,7 @@ def draw_pairs(data: Pairs) -> Figure:
         at = _columns([point.places for point in data.points], x, y)
         dots = ax.scatter(*at, c=colours, cmap="viridis_r", s=34, edgecolors=GRAY, linewidths=0.5, zorder=2)
         ax.plot(*_columns([point.places for point in data.points if point.picked], x, y), **PICKED_MARK, zorder=3)
+        ax.plot(*_columns([point.places for point in data.points if point.tied], x, y), **TIED_MARK, zorder=3)
     title(figure, data.title)
     bar = figure.colorbar(dots, ax=axes[: len(places)], shrink=0.9, aspect=18, pad=0.02)
     bar.outline.set_visible(False)
@@ -89,6 +92,8 @@ def draw_pairs(data: Pairs) -> Figure:
     bar.ax.invert_yaxis()
     bar.set_label(data.label, size=9, color=INK)
     handles = [Line2D([], [], **PICKED_MARK, label=PICKED_LABEL)]
+    if any(point.tied for point in data.points):
+        handles.append(Line2D([], [], **TIED_MARK, label=TIED_LABEL))
     if data.without:
         handles.append(Line2D([], [], marker="x", color=GRAY, linestyle="none", label="without a value"))
     figure.legend(

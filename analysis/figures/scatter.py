@@ -18,6 +18,7 @@ from analysis.figures.value import (
     STATUS_LABELS,
     TABLE_1_LABEL,
     TABLE_1_MARK,
+    TIED_LABEL,
     Value,
     label_of,
     no_accuracy,
@@ -44,6 +45,7 @@ PICKED_MARK: dict[str, Any] = {
     "markeredgewidth": 2,
     "linestyle": "none",
 }
+TIED_MARK: dict[str, Any] = PICKED_MARK | {"markeredgewidth": 0.8}
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Dot:
     places: tuple[float, ...]
     spread: Spread
     picked: bool
+    tied: bool
     table_1: bool
 
 
@@ -94,6 +97,7 @@ def scatter_data(findings: Findings, value: Value) -> ScatterData:
             places=tuple(scale.place(value) for scale, value in zip(scales, values, strict=True)),
             spread=value_of(findings, value, configuration),
             picked=pick is not None and configuration.key == pick.configuration,
+            tied=findings.is_tied(configuration.key),
             table_1=configuration.point == paper,
         )
 
@@ -169,6 +173,8 @@ def _draw_panel(ax: Axes, data: ScatterData, index: int) -> None:
     for dot in shown:
         if dot.picked:
             ax.plot(dot.places[index], dot.spread.mean, **PICKED_MARK, zorder=3)
+        elif dot.tied:
+            ax.plot(dot.places[index], dot.spread.mean, **TIED_MARK, zorder=3)
         if dot.table_1:
             ax.plot(dot.places[index], dot.spread.mean, **TABLE_1_MARK, zorder=4)
 
@@ -178,6 +184,8 @@ def _legend(data: ScatterData) -> Iterator[Line2D]:
     if any(data.smooth):
         yield Line2D([], [], color=SMOOTH, linewidth=2, label="smoothed mean")
     yield Line2D([], [], **PICKED_MARK, label=PICKED_LABEL)
+    if any(dot.tied for dot in data.dots):
+        yield Line2D([], [], **TIED_MARK, label=TIED_LABEL)
     if any(dot.table_1 for dot in data.dots):
         yield Line2D([], [], **TABLE_1_MARK, label=TABLE_1_LABEL)
     for status, marker in FOOT_MARKS.items():

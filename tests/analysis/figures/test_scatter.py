@@ -51,6 +51,18 @@ def test_the_criterion_is_drawn_as_measured(sampled: RunBuilder) -> None:
     assert "lower is better" in data.label
 
 
+def test_what_the_criterion_cannot_tell_from_the_pick_has_a_thinner_ring(sampled: RunBuilder) -> None:
+    """Two of six: the criterion of the seeds differs by far more than that of two instances of the smallest weight."""
+    for trial, config in sampled.configs.items():
+        tied, noise = config.loss.lambda2 == 0.01, {"max": 0.01, "entropy": -0.01}[config.loss.instance]
+        sampled.finish(trial, validation={"contrastive": (4 if tied else 6) + (-1) ** config.seed * noise})
+    data = data_of(sampled, "criterion")
+    assert {dot.places[0] for dot in data.dots if dot.picked or dot.tied} == {0.01}
+    assert (sum(dot.picked for dot in data.dots), sum(dot.tied for dot in data.dots)) == (1, 1)
+    labels = [text.get_text() for text in draw_scatter(data).legends[0].get_texts()]
+    assert labels[-2:] == ["picked by the criterion", "not told apart from it"]
+
+
 @pytest.fixture
 def ended(sampled: RunBuilder) -> ScatterData:
     """With a failed and a stopped configuration."""

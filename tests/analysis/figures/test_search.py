@@ -149,6 +149,16 @@ def test_pairs_stand_where_their_points_lie(searched: Findings) -> None:
     assert [ax.get_xscale() for ax in figure.axes[:3]] == ["log", "log", "linear"]
 
 
+def test_ties_have_a_thinner_ring_in_the_pairs(small: RunBuilder) -> None:
+    for trial, config in small.configs.items():
+        small.finish(trial, validation={"contrastive": 4 + config.seed + config.loss.lambda2 * (-1) ** config.seed})
+    findings = small.findings()
+    data = pairs(findings, ["loss.lambda2", "loss.lambda3"])
+    assert data is not None
+    assert sum(point.tied for point in data.points) == len(findings.ties.tied) - 1 > 0  # type: ignore[union-attr]
+    assert "not told apart from it" in [text.get_text() for text in draw_pairs(data).legends[0].get_texts()]
+
+
 def test_one_setting_has_no_pairs(searched: Findings) -> None:
     assert pairs(searched, ("loss.lambda2",)) is None
 
