@@ -16,6 +16,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.metrics.cluster import contingency_matrix
 
 from analysis.embedding import Numbers, load_labelled
+from analysis.rules import within_error
 from analysis.selection import Configuration
 from analysis.statistics import Floats, Interval, error_of_difference, mean_interval
 from mixem.errors import CheckpointError, MixemError
@@ -92,10 +93,10 @@ def _inside(run: Run, error: MixemError) -> str:
 
 @dataclass(frozen=True)
 class Ties:
-    """The configurations that the criterion cannot tell from the one it picks."""
+    """The configurations that the criterion cannot tell from the one with its lowest mean."""
 
     tied: tuple[str, ...]
-    """Their keys, the pick's among them."""
+    """Their keys, the lowest's among them."""
     compared: int
     """Configurations that could have been picked."""
     error: float
@@ -108,13 +109,13 @@ class Ties:
 
 
 def ties(
-    candidates: Iterable[Configuration], picked: str, seeds: Mapping[str, int], by_draw: Mapping[str, Floats]
+    candidates: Iterable[Configuration], lowest: str, seeds: Mapping[str, int], by_draw: Mapping[str, Floats]
 ) -> Ties:
-    """Find the configurations whose mean paired difference from the pick is within its standard error.
+    """Find the configurations whose mean paired difference from the lowest is within its standard error.
 
     Args:
         candidates: the configurations with the criterion in use.
-        picked: the key of the one with the lowest mean.
+        lowest: the key of the one with the lowest mean.
         seeds: of every trial, by its hash.
         by_draw: that of `analysis.selection.criterion_by_draw`.
 
@@ -125,12 +126,11 @@ def ties(
     try:
         table, unit = _table(finished, seeds, by_draw)
     except MixemError as error:
-        return Ties((picked,), len(finished), math.nan, 0, why_none=str(error))
+        return Ties((lowest,), len(finished), math.nan, 0, why_none=str(error))
     keys = [c.key for c in finished]
-    differences = (table - table[keys.index(picked)]).mean(axis=1)
-    margin = error_of_difference(table)
-    tied = [key for key, difference in zip(keys, differences, strict=True) if key == picked or difference <= margin]
-    return Ties(tuple(tied), len(keys), margin, table.shape[1], unit)
+    mask = within_error(table, keys.index(lowest))
+    tied = tuple(key for key, is_tied in zip(keys, mask, strict=True) if is_tied)
+    return Ties(tied, len(keys), error_of_difference(table), table.shape[1], unit)
 
 
 def _table(

@@ -72,10 +72,12 @@ def load_embedding(folder: TrialFolder) -> Embedding:
     )
 
 
-def load_clusters(folder: TrialFolder) -> Numbers | None:
-    """The clusters (N,) of a finished trial's test images. None where its embedding is absent or damaged."""
+def load_clusters(folder: TrialFolder | BaseFolder) -> Numbers | None:
+    """The clusters (N,) of the test images, a base encoder's by SimCLR + K-means. None where absent or damaged."""
+    trial = folder.model is TrialRecord
+    path, key = (folder.embedding_file, "clusters") if trial else (folder.clusters_file, "simclr_kmeans")
     try:
-        clusters = _arrays(folder.embedding_file, ("clusters",))["clusters"]
+        clusters = _arrays(path, (key,))[key]
     except CheckpointError:
         return None
     return clusters.astype(np.int64) if clusters.ndim == 1 and clusters.dtype.kind in "iu" else None

@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.findings import Findings
 from analysis.results import CLUSTERINGS, one_line
+from analysis.wording import decided
 from mixem.config import Config
 from mixem.errors import CheckpointError, ConfigError, MixemError
 from mixem.files import write_bytes, write_text
@@ -109,6 +110,8 @@ def _comments(findings: Findings, row: dict[str, Any], picked: bool) -> Iterator
     if picked and findings.selection:
         pick = findings.selection
         yield f"picked by criterion {spec.criterion}{weights}: mean {pick.mean:.6g}, n = {pick.n}"
+        if reason := decided(findings):
+            yield reason
         yield f"seed {int(row['seed'])}, the lowest of seeds {_joined(seeds)}: {value:.6g}"
     else:
         yield f"asked for by its hash, not picked; criterion {spec.criterion}{weights}: {value:.6g}"

@@ -12,6 +12,9 @@ import pandas as pd
 from analysis.audit import Audit, audit, criteria, losses, seed_agreement
 from analysis.certainty import Intervals, Ties, intervals, ties
 from analysis.claims import Claim, claims, scored_trials
+from analysis.decision import Decision, decide
+from analysis.embedding import load_clusters
+from analysis.evidence import agreement, gather
 from analysis.labels import labeller
 from analysis.results import CONFIG_COLUMNS, CONTEXT_METHODS, METHODS, METRICS, changed_spec, results_of, trained_on
 from analysis.selection import (
@@ -20,9 +23,11 @@ from analysis.selection import (
     Configuration,
     Selection,
     accuracies,
+    choose,
     configurations,
     criterion_by_draw,
-    select,
+    preference,
+    selection_of,
     varying_settings,
 )
 from analysis.statistics import Interval, Spread, spread
@@ -83,7 +88,8 @@ class Findings:
         if not self.overrides:
             return ""
         weights = self.spec.reference.model_dump().values() if self.spec.criterion == "reference" else ()
-        return "-".join((self.spec.criterion, *map(repr, weights)))
+        ties = (self.spec.ties,) if changed_spec(self.run).ties != self.spec.ties else ()
+        return "-".join((self.spec.criterion, *map(repr, weights), *ties))
 
     @property
     def place(self) -> ReportPlace:
@@ -121,21 +127,58 @@ class Findings:
         return configurations(self.results, values, self.varying)
 
     @cached_property
-    def _choice(self) -> tuple[Selection | None, str]:
+    def _lowest(self) -> tuple[Configuration | None, str]:
+        """The configuration with the lowest mean criterion or, where there is none, why."""
         try:
-            return select(self.configurations, self.spec.criterion, self.spec.reference), ""
+            return choose(self.configurations), ""
         except MixemError as error:
             return None, str(error)
 
     @property
-    def selection(self) -> Selection | None:
-        """The configuration that the criterion picks. If None, `why_none` says why."""
-        return self._choice[0]
-
-    @property
     def why_none(self) -> str:
         """Why nothing can be picked yet; empty where something is."""
-        return self._choice[1]
+        return self._lowest[1]
+
+    @cached_property
+    def ties(self) -> Ties | None:
+        """The configurations that the criterion cannot tell from its lowest. If None, nothing can be picked."""
+        lowest = self._lowest[0]
+        if lowest is None:
+            return None
+        seeds = dict(zip(self.results["trial"], self.results["seed"], strict=True))
+        by_draw = criterion_by_draw(self.results, self.spec.criterion, self.spec.reference)
+        return ties(self.configurations, lowest.key, seeds, by_draw)
+
+    @cached_property
+    def decision(self) -> Decision | None:
+        """What decides among several that are tied. If None, the lowest mean is picked."""
+        if self.spec.ties == "smaller" or self.ties is None or len(self.ties.tied) < 2:
+            return None
+        tied = sorted((c for c in self.configurations if c.key in self.ties.tied), key=preference)
+        return decide(tied, gather(self.run, self.results, self.losses, tied, self.spec.reference))
+
+    @cached_property
+    def selection(self) -> Selection | None:
+        """The configuration that is picked. If None, `why_none` says why."""
+        picked, decision = self._lowest[0], self.decision
+        if decision:
+            picked = next(c for c in self.configurations if c.key == decision.configuration)
+        return selection_of(picked, self.spec.criterion, self.spec.reference) if picked else None
+
+    def is_tied(self, configuration: str) -> bool:
+        """Whether a configuration, given by its key, is tied with the pick: the criterion cannot tell them apart."""
+        pick = self.selection
+        return bool(pick and self.ties and configuration in self.ties.tied and configuration != pick.configuration)
+
+    @cached_property
+    def agreement(self) -> float:
+        """The mean adjusted Rand index of the pick's clusters over pairs of its seeds; NaN where it is unknown."""
+        return agreement([load_clusters(self.run.trial(str(hash))) for hash in self.picked["trial"]])
+
+    @cached_property
+    def baseline_agreement(self) -> float:
+        """The same of SimCLR + K-means on the pick's base encoders."""
+        return agreement([load_clusters(self.run.base(str(hash))) for hash in self.picked["base"]])
 
     @cached_property
     def accuracies(self) -> dict[str, Spread]:
@@ -196,20 +239,6 @@ class Findings:
     def intervals(self) -> Intervals:
         """How sure the pick's accuracy and gain are, over the test images."""
         return intervals(self.run, self.picked)
-
-    @cached_property
-    def ties(self) -> Ties | None:
-        """The configurations that the criterion cannot tell apart from its pick. If None, nothing is picked."""
-        if self.selection is None:
-            return None
-        seeds = dict(zip(self.results["trial"], self.results["seed"], strict=True))
-        by_draw = criterion_by_draw(self.results, self.spec.criterion, self.spec.reference)
-        return ties(self.configurations, self.selection.configuration, seeds, by_draw)
-
-    def is_tied(self, configuration: str) -> bool:
-        """Whether the criterion cannot tell a configuration, given by its key, from the pick, which is another one."""
-        pick = self.selection
-        return bool(pick and self.ties and configuration in self.ties.tied and configuration != pick.configuration)
 
     @cached_property
     def starts(self) -> Starts | None:

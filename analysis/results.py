@@ -37,7 +37,7 @@ CLUSTERINGS = ("mixem", "argmax", "kmeans")
 BASELINES = ("simclr_kmeans", "pixel_kmeans", "starts", "linear", "knn")
 METRICS = ("acc", "nmi", "ari", "clusters_used", "size_entropy")
 
-CHANGEABLE = ("criterion", "reference")
+CHANGEABLE = ("criterion", "reference", "ties")
 """What can be chosen anew for a run whose trials are finished."""
 MAX_SEARCHED_POINTS = 4096
 """Grids of at most this many points are searched for the configuration of a trial that has not written it."""
@@ -53,7 +53,7 @@ def changed_spec(run: Run, overrides: Iterable[str] = ()) -> RunSpec:
     overrides = list(overrides)
     for assignment in overrides:
         if parse_assignment(assignment)[0].partition(".")[0] not in CHANGEABLE:
-            raise ConfigError(f"--set {assignment}: not allowed here; of a run, {' and '.join(CHANGEABLE)} can be set")
+            raise ConfigError(f"--set {assignment}: not allowed here; of a run, {', '.join(CHANGEABLE)} can be set")
     spec = run.spec()
     if not overrides:
         return spec

@@ -67,7 +67,7 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Selection:
-    """The configuration a criterion picks."""
+    """The configuration that is picked."""
 
     criterion: Criterion
     reference: LossWeights
@@ -159,22 +159,26 @@ def _status(statuses: set[str]) -> Status:
     return Status.STOPPED if Status.STOPPED in statuses else Status.PENDING
 
 
+def preference(configuration: Configuration) -> tuple[Any, ...]:
+    """Sorts equals: the smaller lambda2 comes first, then lambda3, then lambda4, then the smaller trial hash."""
+    return (*configuration.point, min(configuration.trials))
+
+
 def choose(candidates: Iterable[Configuration]) -> Configuration:
     """The lowest mean criterion among configurations whose trials all finished. Raises MixemError for none.
 
-    Ties go to the smaller lambda2, then lambda3, then lambda4, then the smaller trial hash.
+    Equal ones go by `preference`.
     """
     means = [(c, c.criterion.mean) for c in candidates if c.status == Status.FINISHED]
     if not means:
         raise MixemError("no configuration has all its trials finished, so there is none to pick yet")
     lowest = min(mean for _, mean in means)
     ties = [c for c, mean in means if math.isclose(mean, lowest, rel_tol=TIE)]
-    return min(ties, key=lambda c: (*c.point, min(c.trials)))
+    return min(ties, key=preference)
 
 
-def select(candidates: Iterable[Configuration], criterion: Criterion, reference: LossWeights) -> Selection:
-    """Pick a configuration by its criterion. Raises MixemError where none has all trials finished."""
-    picked = choose(candidates)
+def selection_of(picked: Configuration, criterion: Criterion, reference: LossWeights) -> Selection:
+    """What is to be known of a configuration that is picked."""
     lowest = min(range(len(picked.values)), key=picked.values.__getitem__)
     return Selection(
         criterion=criterion,

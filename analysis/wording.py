@@ -24,6 +24,7 @@ from analysis.formats import (
     strong,
 )
 from analysis.labels import plain
+from analysis.selection import LAMBDAS
 from analysis.statistics import Spread
 from mixem.config import Criterion, LossWeights
 from mixem.records import RunSpec
@@ -190,9 +191,18 @@ def rule(spec: RunSpec) -> Markup:
     """How the choice is made."""
     text = (
         "lowest <em>{}</em> validation loss: {}. Mean over the seeds; only configurations whose trials have all "
-        "finished take part; of equal means the smaller weights are taken. No labels are used."
+        "finished take part; {}. No labels are used."
     )
-    return Markup(text).format(spec.criterion, formula(spec.criterion, spec.reference))
+    return Markup(text).format(spec.criterion, formula(spec.criterion, spec.reference), TIE_RULES[spec.ties])
+
+
+TIE_RULES = {
+    "agreement": (
+        "of those it cannot tell apart the one whose clusters agree best between seeds is taken, with one seed the one "
+        "whose dominant components agree best between augmentations"
+    ),
+    "smaller": "of equal means the smaller weights are taken",
+}
 
 
 def criterion_value(pick: "Selection", decimals: int) -> str:
@@ -207,6 +217,39 @@ def tie_count(ties: "Ties") -> str:
     return f"{count} of {plural(ties.compared, 'configuration')} cannot be told apart" if count > 1 else ""
 
 
+def decided(findings: "Findings") -> str:
+    """How many the criterion cannot tell apart, and what decided among them; empty for none."""
+    ties, decision, pick = findings.ties, findings.decision, findings.selection
+    if ties is None or pick is None or not (count := tie_count(ties)):
+        return ""
+    head = f"{count} by validation loss"
+    if decision is None:
+        return f"{head}; the lowest is taken"
+    if decision.by == "criterion":
+        return f"{head}; the lowest is taken, as the clusters of all of them were not kept"
+    what = "clusters" if decision.by == "seeds" else "dominant components"
+    aside = f" ({decision.set_aside} collapsed in a seed and set aside)" if decision.set_aside else ""
+    best = f"the {what} of {point(findings, pick)} agree best between {decision.by}"
+    return f"{head}; of them{aside} {best}: {decision.agreement:.2f}"
+
+
+def point(findings: "Findings", pick: "Selection") -> str:
+    """The pick's lambda2 to lambda4, such as (0.1, 0.05, 0.1), and other settings that vary."""
+    labels = findings.labels(pick.settings)
+    weights = [labels.pop(key, plain(pick.settings[key])) for key in LAMBDAS[1:]]
+    others = [f"{key} = {label}" for key, label in labels.items() if key in findings.varying]
+    return ", ".join((f"({', '.join(weights)})", *others))
+
+
+def agreements(findings: "Findings") -> str:
+    """How well the clusters of the pick, and of the baseline, agree between seeds; empty with one seed."""
+    if math.isnan(findings.agreement):
+        return ""
+    baseline = findings.baseline_agreement
+    beside = "" if math.isnan(baseline) else f"; of SimCLR + K-means on the same base encoders {baseline:.2f}"
+    return f"{findings.agreement:.2f}{beside} (mean adjusted Rand index over the pairs of seeds, on the test images)"
+
+
 def ties_of(ties: "Ties") -> str:
     """Which configurations the criterion cannot tell apart, and how that is known."""
     if ties.why_none:
@@ -216,7 +259,7 @@ def ties_of(ties: "Ties") -> str:
     error = f"the standard error of a mean difference over {over}, {ties.error:.2g}{seeds}"
     if not (count := tie_count(ties)):
         return f"none: the others are further off than {error}"
-    return f"{count}: the mean differences from the pick are within {error}"
+    return f"{count}: the mean differences from the lowest are within {error}"
 
 
 def trial_to_export(pick: "Selection") -> Markup:
@@ -400,10 +443,10 @@ def ended(kind: str, hash: str, status: Status, reason: str) -> str:
     return f"  {kind} {hash} {status}: {reason}"
 
 
-def picked(criterion: Criterion, settings: Mapping[str, Any], ties: "Ties | None") -> str:
-    """What the criterion picks, and how many it cannot tell apart."""
-    tied = tie_count(ties) if ties else ""
-    return f"picked by {criterion} validation loss: {settings_line(settings)}{f' ({tied})' if tied else ''}"
+def picked(findings: "Findings", pick: "Selection") -> str:
+    """What is picked, and how."""
+    line = f"picked by {pick.criterion} validation loss: {settings_line(findings.labels(pick.settings))}"
+    return f"{line}\n{reason}" if (reason := decided(findings)) else line
 
 
 def summary_score(score: Spread) -> str:

@@ -3,12 +3,13 @@
 A record that is read may hold further keys, which are ignored; NaN and infinity are damage.
 """
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mixem.config import Count, Criterion, LossWeights
+from mixem.config import Count, Criterion, LossWeights, TieBreak
 from mixem.errors import CheckpointError, ConfigError
 from mixem.files import UNREADABLE, read_text, write_json
 from mixem.parsing import load_json
@@ -59,6 +60,8 @@ class RunSpec(Record, extra="allow"):
     samples: Number | None = None
     criterion: Criterion = "reference"
     reference: LossWeights = LossWeights()
+    ties: TieBreak = "smaller"
+    """How what the criterion cannot tell apart is decided; earlier versions took the lowest mean."""
     trials: tuple[Hash, ...]
 
     @property
@@ -83,6 +86,11 @@ class Scores(Record):
     """Clusters that hold an image."""
     size_entropy: Measured | None = None
     """Entropy of the clusters' sizes in nats."""
+
+
+def is_collapsed(used: int, entropy: float, components: int) -> bool:
+    """Whether clusters are empty, or so uneven that the entropy of their sizes, in nats, is below half of its most."""
+    return used < components or entropy < 0.5 * math.log(components)
 
 
 class ValidationTerms(Record):

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
 from analysis.labels import labeller, range_labeller
-from mixem.config import Config, Count, CountOrZero, Criterion, LossWeights, Positive, Section, Seed, Weight
+from mixem.config import Config, Count, CountOrZero, Criterion, LossWeights, Positive, Section, Seed, TieBreak, Weight
 from mixem.errors import ConfigError
 from mixem.files import run_path
 from mixem.settings import (
@@ -66,6 +66,9 @@ class SearchSettings(Section):
     """The validation loss by which a configuration is picked (paper section 7)."""
     reference: LossWeights = LossWeights()
     """The weights with which `reference` scores every trial."""
+    ties: TieBreak = "agreement"
+    """What decides where the criterion cannot tell configurations apart: the agreement of their clusters between seeds
+    (with one seed between augmentations); `smaller` takes the lowest mean, and of equal ones the smaller weights."""
 
     @property
     def judge(self) -> LossWeights | None:

@@ -10,6 +10,7 @@ from analysis.findings import Findings
 from analysis.report import Answer, write_answer
 from analysis.results import trained_on
 from sweeps.output import spelled
+from sweeps.tables import print_table, whole
 
 SCORES = {"acc": "ACC", "nmi": "NMI", "ari": "ARI"}
 UNLABELLED = {"clusters_used": "clusters used", "size_entropy": "entropy of sizes"}
@@ -28,26 +29,16 @@ def print_summary(run: Path, console: Console) -> Answer:
     if selection is None or best is None:
         say(f"{findings.why_none}\nreport: {answer.report}")
         return answer
-    say(wording.picked(selection.criterion, findings.labels(selection.settings), findings.ties), style="bold")
-    _print_scores(_scores(findings, console.encoding), console)
+    say(wording.picked(findings, selection), style="bold")
+    print_table(_scores(findings, console.encoding), console)
+    if agreements := wording.agreements(findings):
+        say(f"agreement between seeds: {agreements}")
     for trial, warnings in findings.picked["warnings"].items():
         for problem in warnings or ():
             say(wording.summary_warning(str(trial), problem))
     for name, path in (("report", answer.report), ("best configuration", best.config), ("its weights", best.weights)):
         say(f"{name}: {path}")
     return answer
-
-
-def _print_scores(table: Table, console: Console) -> None:
-    """Print a table or, where it does not fit without losing words, its rows as lines."""
-    if console.measure(table, options=console.options.update(max_width=1000)).minimum <= console.width:
-        console.print(table)
-        return
-    title, *headings = (str(column.header) for column in table.columns)
-    console.print(title, soft_wrap=True)
-    for name, *scores in zip(*(column.cells for column in table.columns), strict=True):
-        values = ", ".join(f"{heading} {score}" for heading, score in zip(headings, scores, strict=True))
-        console.print(f"{name}: {values}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _scores(findings: Findings, encoding: str) -> Table:
@@ -60,6 +51,4 @@ def _scores(findings: Findings, encoding: str) -> Table:
     for method in findings.scores:
         scores = (spelled(wording.summary_score(method.scores[metric]), encoding) for metric in columns)
         table.add_row(f"{method.group}: {method.name}", *scores)
-    for column in table.columns[1:]:
-        column.min_width = max((len(str(cell)) for cell in column.cells), default=0)
-    return table
+    return whole(table, first=1)

@@ -18,8 +18,8 @@ TABLE_1_MARK: dict[str, Any] = {
     "markeredgecolor": "#000000",
     "linestyle": "none",
 }
-PICKED_LABEL, TABLE_1_LABEL = "picked by the criterion", "the paper's Table 1"
-TIED_LABEL = "not told apart from it"
+PICKED_LABEL, TABLE_1_LABEL = "picked", "the paper's Table 1"
+TIED_LABEL = "tied: not told apart by the criterion"
 STATUS_LABELS = {Status.FAILED: "failed", Status.STOPPED: "stopped early"}
 MAX_COLUMNS = 4
 """Panels in one row of the figure."""

@@ -130,6 +130,10 @@ def _pick(findings: Findings) -> Section:
     ]
     if findings.ties and findings.ties.compared > 1:
         rows.insert(3, ("Ties", wording.ties_of(findings.ties)))
+        if decided := wording.decided(findings):
+            rows.insert(4, ("Decided by", f"{decided}."))
+    if agreements := wording.agreements(findings):
+        rows.append(("Agreement between seeds", agreements))
     blocks: list[Block] = [Definitions(rows)]
     if settings := not_comparable(findings.varying):
         blocks.append(warning(wording.compare_with_care(settings)))

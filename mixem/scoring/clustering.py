@@ -19,7 +19,7 @@ from mixem.augment import normalise
 from mixem.config import Config
 from mixem.data.dataset import ImageSet
 from mixem.model import SimCLR
-from mixem.records import Scores
+from mixem.records import Scores, is_collapsed
 from mixem.runtime import autocast, derive_seed, resolve_device, resolve_precision
 
 Labels = NDArray[np.int64]
@@ -165,7 +165,7 @@ def collapse_warnings(clusterings: Mapping[str, Labels], components: int) -> lis
         used, entropy = len(np.unique(predicted)), _size_entropy(predicted)
         if used < components:
             warnings.append(f"{name}: only {used} of {components} clusters are used")
-        elif entropy < 0.5 * math.log(components):
+        elif is_collapsed(used, entropy, components):
             most = f"{entropy:.2f} of at most {math.log(components):.2f} nats"
             warnings.append(f"{name}: cluster sizes are very uneven (entropy {most})")
     return warnings

@@ -22,7 +22,7 @@ app = typer.Typer(
 )
 for command in (
     *(sweep.init, sweep.sweep, sweep.submit, sweep.fetch),
-    *(look.status, look.report, look.compare, look.export),
+    *(look.status, look.report, look.compare, look.audit, look.export),
     *(pictures.pretrain, pictures.train, pictures.evaluate, pictures.data),
 ):
     app.command()(interrupts.stoppable(command))

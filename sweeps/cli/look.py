@@ -50,6 +50,35 @@ def compare(
         raise typer.Exit(1)
 
 
+def audit(
+    runs: Annotated[list[Path], typer.Argument(parser=run_path, metavar="RUN...", help="Finished run folders.")],
+    csv: Annotated[
+        Path | None, typer.Option("--csv", parser=run_path, metavar="FILE", help="Write the table, as shares.")
+    ] = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option("--figure", parser=run_path, metavar="NAME", help="Draw it, as NAME.png, NAME.svg and NAME.pdf."),
+    ] = None,
+) -> None:
+    """Judge every rule of choice on runs with labels, over all subsets of two or more of their seeds."""
+    from rich.console import Console
+
+    from analysis.figures.regrets import draw_regrets
+    from analysis.figures.save import write_figure
+    from analysis.findings import Findings
+    from analysis.laboratory import Bench, judge, overall, table_of
+    from mixem.files import write_text
+    from sweeps.verdicts import print_verdicts
+
+    benches = [Bench.of(Findings.of(existing(run))) for run in runs]
+    verdicts = table_of(verdict for bench in benches for verdict in judge(bench))
+    print_verdicts(benches, verdicts, Console())
+    if csv:
+        print(write_text(csv, verdicts.to_csv(index=False)))
+    if figure:
+        write_figure(figure.parent, figure.name, draw_regrets(overall(verdicts)))
+
+
 def export(
     run: RunFolder,
     out: OutFolder,

@@ -66,7 +66,7 @@ def test_an_answer_of_27_trials_computes_everything_once(run: RunBuilder, monkey
     run.embed(run.trial(lambda2=0.1, lambda3=0.1, lambda4=0.1))
     calls: Counter[str] = Counter()
     readings = ((Run, "spec"), (Run, "snapshot"), (findings, "results_of"))
-    choices = ("varying_settings", "losses", "configurations", "select", "accuracies")
+    choices = ("varying_settings", "losses", "configurations", "choose", "selection_of", "accuracies")
     judgements = ("seed_agreement", "criteria", "audit", "claims", "scored_trials")
     figures = ("marginals", "interactions", "audit_panels", "confusion", "gallery", "shown_classes", "load_embedding")
     for owner, name in readings:

@@ -193,7 +193,7 @@ def test_criterion_and_reference_can_be_changed(run: RunBuilder) -> None:
 @pytest.mark.parametrize(
     ("assignment", "words"),
     [
-        ("loss.lambda2=1", "criterion and reference can be set"),
+        ("loss.lambda2=1", "criterion, reference, ties can be set"),
         ("criterion=accuracy", r"spec\.yaml\.criterion: 'accuracy' is not allowed"),
         ("reference.lamda2=1", "did you mean 'lambda2'"),
         ("oops", "KEY=VALUE"),

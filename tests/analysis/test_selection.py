@@ -25,7 +25,7 @@ from analysis.selection import (
     configurations,
     criterion_values,
     not_comparable,
-    select,
+    selection_of,
     varying_settings,
 )
 from analysis.statistics import Spread
@@ -44,7 +44,7 @@ def candidate(key: str, values: tuple[float, ...], lambdas: tuple[float, float, 
 
 def pick(results: pd.DataFrame, criterion: Criterion) -> Selection:
     values = criterion_values(results, criterion, REFERENCE)
-    return select(configurations(results, values, varying_settings(results)), criterion, REFERENCE)
+    return selection_of(choose(configurations(results, values, varying_settings(results))), criterion, REFERENCE)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_what_is_not_finished_is_never_picked(status: Status) -> None:
 
 def test_a_selection_describes_its_pick() -> None:
     picked = replace(candidate("a", (3.0, 2.0, 2.0), (0.1, 0.0, 0.5)), trials=("t0", "t2", "t1"))
-    assert select([picked], "own", LossWeights(lambda1=0.5)) == Selection(
+    assert selection_of(picked, "own", LossWeights(lambda1=0.5)) == Selection(
         criterion="own",
         reference=LossWeights(lambda1=0.5),
         configuration="a",
@@ -154,7 +154,7 @@ def test_what_is_chosen_stays_as_it_is() -> None:
     with pytest.raises(FrozenInstanceError):
         configuration.values = ()  # type: ignore[misc]
     with pytest.raises(FrozenInstanceError):
-        select([configuration], "own", REFERENCE).mean = 0.0  # type: ignore[misc]
+        selection_of(configuration, "own", REFERENCE).mean = 0.0  # type: ignore[misc]
 
 
 def test_the_point_of_a_configuration_is_three_of_its_weights() -> None:

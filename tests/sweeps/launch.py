@@ -27,7 +27,7 @@ def start(
     stdout: int | None = subprocess.PIPE,
     stderr: int | None = subprocess.STDOUT,
 ) -> "subprocess.Popen[str]":
-    """Start a command that Ctrl-C ends, also where the tests are a shell's background job, which ignores it."""
+    """Start a command that Ctrl-C and SIGHUP end, also where the tests are a job of `nohup`, which ignores them."""
     return subprocess.Popen(
         [str(word) for word in command],
         cwd=cwd,
@@ -36,12 +36,13 @@ def start(
         stdout=stdout,
         stderr=stderr,
         text=True,
-        preexec_fn=_heed_ctrl_c,
+        preexec_fn=_heed_signals,
     )
 
 
-def _heed_ctrl_c() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def _heed_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def run_to_end(process: "subprocess.Popen[str]") -> subprocess.CompletedProcess[str]:

@@ -70,10 +70,11 @@ def node(host: Host, count: int, *places: str) -> Iterator[Process]:
 
 
 def kill(node: Process) -> None:
-    """End a node's processes as the loss of its machine does."""
-    for process in psutil.Process(node.pid).children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
+    """End a node's processes as the loss of its machine does; nothing where it has ended by itself."""
+    with suppress(psutil.NoSuchProcess):
+        for process in psutil.Process(node.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 @pytest.fixture(scope="module")

@@ -87,7 +87,7 @@ def test_cells_without_a_value_say_why(holes: HeatmapData) -> None:
 def test_cells_without_a_value_are_drawn_without_a_number(holes: HeatmapData) -> None:
     figure = draw_heatmap(holes)
     statuses = ["failed", "stopped early", "not finished or not in the sweep"]
-    assert legend(figure) == ["picked by the criterion", "highest accuracy", *statuses]
+    assert legend(figure) == ["picked", "highest accuracy", *statuses]
     assert len(texts(figure)) == 24
 
 
@@ -109,7 +109,7 @@ def test_what_ties_with_the_pick_is_framed(small: RunBuilder) -> None:
     assert data.picked == (1, 0, 1)
     assert [place for place, cell in data.cells() if cell.tied] == [(1, 0, 0)]
     figure = draw_heatmap(data)
-    assert "not told apart from it" in legend(figure)
+    assert "tied: not told apart by the criterion" in legend(figure)
     dashed = [patch for ax in figure.axes for patch in ax.patches if patch.get_linestyle() != "solid"]
     assert [tuple(patch.get_xy()) for patch in dashed] == [(-TILE / 2, -TILE / 2)]
 

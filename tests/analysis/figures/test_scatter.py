@@ -60,7 +60,7 @@ def test_what_the_criterion_cannot_tell_from_the_pick_has_a_thinner_ring(sampled
     assert {dot.places[0] for dot in data.dots if dot.picked or dot.tied} == {0.01}
     assert (sum(dot.picked for dot in data.dots), sum(dot.tied for dot in data.dots)) == (1, 1)
     labels = [text.get_text() for text in draw_scatter(data).legends[0].get_texts()]
-    assert labels[-2:] == ["picked by the criterion", "not told apart from it"]
+    assert labels[-2:] == ["picked", "tied: not told apart by the criterion"]
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def ended(sampled: RunBuilder) -> ScatterData:
 
 def test_failed_and_stopped_configurations_stand_at_the_foot(ended: ScatterData) -> None:
     assert {dot.status for dot in ended.dots if math.isnan(dot.spread.mean)} == {"failed", "stopped"}
-    labels = ["a configuration", "picked by the criterion", "stopped early", "failed"]
+    labels = ["a configuration", "picked", "stopped early", "failed"]
     assert legend(draw_scatter(ended)) == labels
 
 

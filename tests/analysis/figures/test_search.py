@@ -156,7 +156,9 @@ def test_ties_have_a_thinner_ring_in_the_pairs(small: RunBuilder) -> None:
     data = pairs(findings, ["loss.lambda2", "loss.lambda3"])
     assert data is not None
     assert sum(point.tied for point in data.points) == len(findings.ties.tied) - 1 > 0  # type: ignore[union-attr]
-    assert "not told apart from it" in [text.get_text() for text in draw_pairs(data).legends[0].get_texts()]
+    assert "tied: not told apart by the criterion" in [
+        text.get_text() for text in draw_pairs(data).legends[0].get_texts()
+    ]
 
 
 def test_one_setting_has_no_pairs(searched: Findings) -> None:
