@@ -11,6 +11,7 @@ from scipy.stats import rankdata
 
 from analysis.audit import AUDITED
 from analysis.evidence import Evidence, Mask
+from analysis.selection import TIE
 from analysis.statistics import Floats, error_of_difference
 
 COMBINED = ("reference", "silhouette", "agreement")
@@ -23,7 +24,7 @@ Rule = Callable[[Evidence], Floats]
 
 def by_criterion(evidence: Evidence, criterion: str) -> Floats:
     """The mean of one criterion decides."""
-    return evidence.mean(criterion)
+    return level(evidence.mean(criterion))
 
 
 def by_agreement(evidence: Evidence) -> Floats:
@@ -33,11 +34,17 @@ def by_agreement(evidence: Evidence) -> Floats:
 
 def reference_ties(evidence: Evidence, errors: float) -> Floats:
     """`reference` decides and, among what lies within so many standard errors of its lowest, stability."""
-    means = evidence.mean("reference")
+    means = level(evidence.mean("reference"))
     if np.isnan(means).any():
         return means
     tied = within_error(evidence.blocks("reference"), int(means.argmin()), errors)
     return stablest_first(means, tied, evidence.stability, np.any(evidence.collapsed, axis=1))
+
+
+def level(means: Floats) -> Floats:
+    """Means of which those are equal to the lowest that differ from it by nothing but rounding."""
+    lowest = np.nanmin(means, initial=np.inf)
+    return np.where(np.isclose(means, lowest, rtol=TIE, atol=0), lowest, means)
 
 
 def within_error(blocks: Floats, lowest: int, errors: float = 1.0) -> Mask:
