@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from analysis.rules import RULES
 from mixem.settings import load_config
 from sweeps.cli import app
 from tests.analysis.run_folder import RunBuilder
@@ -46,6 +48,19 @@ def test_the_module_analysis_writes_a_report(tmp_path: Path) -> None:
     refused = run_to_end(start(sys.executable, "-m", "analysis", tmp_path, stderr=subprocess.PIPE))
     assert refused.returncode == 2
     assert refused.stderr == f"error: {tmp_path}: not a run folder; it has neither spec.yaml nor trials/\n"
+
+
+def test_rules_are_judged_on_several_runs(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        RunBuilder(tmp_path / name, axes={"loss.lambda2": [0.0, 0.1], "seed": [0, 1]}).finish_all()
+    runs = (tmp_path / "first", tmp_path / "second")
+    judged = mixem("audit", *runs, "--csv", tmp_path / "audit.csv", "--figure", tmp_path / "regrets")
+    assert judged.returncode == 0, judged.stderr
+    assert len(pd.read_csv(tmp_path / "audit.csv").groupby(["run", "rule", "seeds"])) == 2 * len(RULES)
+    assert {file.name for file in tmp_path.glob("regrets.*")} == {"regrets.png", "regrets.svg", "regrets.pdf"}
+    assert all(rule in judged.stdout for rule in RULES)
+    refused = mixem("audit", runs[0], tmp_path)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
 
 
 def test_help_and_plans_load_neither_torch_nor_ray() -> None:
@@ -158,6 +173,7 @@ def test_a_report_brings_the_best_configuration_up_to_date(tmp_path: Path) -> No
         ("fetch", {"--set", "--out"}),
         ("report", {"--set"}),
         ("compare", {"--tolerance", "--shared"}),
+        ("audit", {"--csv", "--figure"}),
         ("export", {"--out", "--trial", "--set"}),
         ("train", {"--set", "--out"}),
         ("data", {"--dir"}),
