@@ -1,6 +1,6 @@
 """The best configuration and its weights, ready to use elsewhere: best.yaml and best.safetensors."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from analysis.wording import decided
 from mixem.config import Config
 from mixem.errors import CheckpointError, ConfigError, MixemError
 from mixem.files import write_bytes, write_text
-from mixem.run import Run, Status, TrialFolder
+from mixem.run import BaseFolder, Run, Status, TrialFolder
 from mixem.settings import dump_config, set_key, validate
 
 MAX_LISTED = 30
@@ -47,17 +47,34 @@ def export(findings: Findings, out: Path | str, trial: str | None = None) -> Exp
         reason = f" ({row['reason']})" if pd.notna(row["reason"]) else ""
         raise ConfigError(f"trial {hash} is {row['status']}{reason}: only a finished trial can be exported")
     folder = findings.run.trial(hash)
-    weights = _weights(folder)
+    weights = _weights(folder, f"trial {hash}")
     config = _as_run(folder.config(), row.get("provenance.precision"))
-    comments = "".join(f"# {one_line(line)}\n" for line in _comments(findings, row, picked=trial is None))
-    target = Run.at(out)
-    config_file, weights_file = target.best_files
+    return _write(ExportedPaths(*Run.at(out).best_files), weights, config, _comments(findings, row, trial is None))
+
+
+def export_baseline(findings: Findings, out: Path | str) -> ExportedPaths:
+    """Write the base encoder that the selected trial started from, for SimCLR + K-means, to a folder.
+
+    Its files are baseline.yaml and baseline.safetensors. Raises as `export`.
+    """
+    row = _row(findings.results, _picked(findings))
+    folder = findings.run.base(str(row["base"]))
+    weights = _weights(folder, f"base encoder {folder.hash}")
+    comments = (
+        f"SimCLR + K-means on {row['data.name']}, run {findings.spec.name}: base encoder {folder.hash}",
+        f"seed {int(row['seed'])}, that of the picked trial {row['trial']}",
+        f"test scores: {_metrics(row, 'baseline.simclr_kmeans')}",
+    )
+    return _write(ExportedPaths(*Run.at(out).baseline_files), weights, folder.config(), comments)
+
+
+def _write(paths: ExportedPaths, weights: bytes, config: Config, comments: Iterable[str]) -> ExportedPaths:
     try:
-        write_bytes(weights_file, weights)
-        write_text(config_file, comments + dump_config(config))
+        write_bytes(paths.weights, weights)
+        write_text(paths.config, "".join(f"# {one_line(line)}\n" for line in comments) + dump_config(config))
     except OSError as error:
-        raise ConfigError(f"{target}: cannot be written to ({error.strerror})") from None
-    return ExportedPaths(config_file, weights_file)
+        raise ConfigError(f"{paths.config.parent}: cannot be written to ({error.strerror})") from None
+    return paths
 
 
 def _picked(findings: Findings) -> str:
@@ -72,12 +89,12 @@ def _row(results: pd.DataFrame, hash: str) -> dict[str, Any]:
     return {str(key): value for key, value in row.items()}
 
 
-def _weights(folder: TrialFolder) -> bytes:
+def _weights(folder: TrialFolder | BaseFolder, name: str) -> bytes:
     try:
         return folder.weights()
     except CheckpointError as error:
         raise CheckpointError(
-            f"{error}; trial {folder.hash} is finished, and `mixem sweep FILE --retrain {folder.hash}` makes it anew"
+            f"{error}; {name} is finished, and `mixem sweep FILE --retrain {folder.hash}` makes it anew"
         ) from None
 
 
@@ -125,9 +142,12 @@ def _comments(findings: Findings, row: dict[str, Any], picked: bool) -> Iterator
 
 def _scores(row: dict[str, Any]) -> Iterator[str]:
     for way in CLUSTERINGS:
-        scores = {metric: row[f"scores.{way}.{metric}"] for metric in ("acc", "nmi", "ari")}
-        texts = [f"{metric} {score:.4f}" for metric, score in scores.items() if pd.notna(score)]
-        yield f"test scores, {way}: {', '.join(texts) or 'no labels'}"
+        yield f"test scores, {way}: {_metrics(row, f'scores.{way}')}"
+
+
+def _metrics(row: dict[str, Any], clustering: str) -> str:
+    scores = {metric: row.get(f"{clustering}.{metric}") for metric in ("acc", "nmi", "ari")}
+    return ", ".join(f"{metric} {score:.4f}" for metric, score in scores.items() if pd.notna(score)) or "no labels"
 
 
 def _joined(seeds: list[Any]) -> str:

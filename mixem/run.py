@@ -384,6 +384,11 @@ class Run:
         return self.path / "best.yaml", self.path / "best.safetensors"
 
     @property
+    def baseline_files(self) -> tuple[Path, Path]:
+        """An exported base encoder's configuration and its weights."""
+        return self.path / "baseline.yaml", self.path / "baseline.safetensors"
+
+    @property
     def report_folder(self) -> Path:
         """The page and its pictures."""
         return self.path / "report"

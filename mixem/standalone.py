@@ -12,18 +12,25 @@ from mixem.data.dataset import Dataset, describe, load_dataset
 from mixem.errors import CheckpointError, ConfigError, MixemError
 from mixem.experiment import Experiment, check_same_images, load_base, load_weights
 from mixem.files import run_path
-from mixem.model import MixtureModel, build
+from mixem.model import AnyModel, MixtureModel, SimCLR, build
 from mixem.mutex import alone
 from mixem.records import Scores, StageRecord, TrialRecord
 from mixem.run import BaseFolder, Run, StageFolder, Status, TrialFolder
 from mixem.runtime import numerics
-from mixem.scoring.clustering import cluster_mixture, collapse_warnings, describe_clusterings, embed
+from mixem.scoring.clustering import cluster_baselines, cluster_mixture, collapse_warnings, describe_clusterings, embed
 from mixem.settings import load_config
 from mixem.stages import MIXEM, PRETRAIN, Stage
 from mixem.training import EpochRecord
 
 Report = Callable[[str], object]
 """Is given each line that tells how far the work is."""
+
+
+class TrainedBaseline(NamedTuple):
+    """A base encoder with its trained weights, on the CPU, and the configuration that it was trained with."""
+
+    config: Config
+    model: SimCLR
 
 
 class TrainedModel(NamedTuple):
@@ -56,13 +63,14 @@ def evaluate(folder: Path | str, overrides: Iterable[str] = (), report: Report =
     """Score trained weights on the test split of their dataset, or of another one that `overrides` name.
 
     Args:
-        folder: as in `load_model`.
+        folder: as in `load_model`, or one that `mixem export --baseline` wrote.
         overrides: `key=value`, such as `data.name=fashion_mnist`.
         report: is given the scores in lines, and one where the images are others than those of the training.
 
     Raises as `load_model`, and ConfigError for a test split that is too small to cluster.
     """
-    config, model = load_model(folder, overrides)
+    is_baseline = Run.at(folder).baseline_files[0].exists() and not Run.at(folder).best_files[0].exists()
+    config, model = load_baseline(folder, overrides) if is_baseline else load_model(folder, overrides)
     components = config.model.components
     dataset = load_dataset(config.data, report)
     test = dataset.pool("test")
@@ -75,7 +83,12 @@ def evaluate(folder: Path | str, overrides: Iterable[str] = (), report: Report =
     if record and record.provenance.data_checksum != dataset.checksum():
         report("not the images that it was trained with: their checksums differ")
     with numerics(config.train.threads):
-        clusterings = cluster_mixture(embed(model, test.images, config), config)
+        embedding = embed(model, test.images, config)
+        clusterings = (
+            cluster_baselines(embedding, test, config).clusterings
+            if is_baseline
+            else cluster_mixture(embedding, config)
+        )
     scores = describe_clusterings(clusterings, test)
     _report_scores(scores, collapse_warnings(clusterings, components), report)
     return scores
@@ -92,14 +105,25 @@ def load_model(folder: Path | str, overrides: Iterable[str] = ()) -> TrainedMode
     if not config_file.exists():
         raise ConfigError(f"{folder}: holds neither best.yaml nor config.yaml")
     config = load_config(config_file, overrides)
-    model = build(MixtureModel, config.model, config.data.channels, seed=0)
     tensors = load_tensors(weights_file)[0] if weights_file == exported[1] else load_weights(trial)
+    return TrainedModel(config, _with_weights(MixtureModel, config, tensors, weights_file))
+
+
+def load_baseline(folder: Path | str, overrides: Iterable[str] = ()) -> TrainedBaseline:
+    """The base encoder in a folder that holds baseline.yaml and baseline.safetensors. Raises as `load_model`."""
+    config_file, weights_file = Run.at(folder).baseline_files
+    config = load_config(config_file, overrides)
+    return TrainedBaseline(config, _with_weights(SimCLR, config, load_tensors(weights_file)[0], weights_file))
+
+
+def _with_weights(kind: type[AnyModel], config: Config, tensors: Mapping[str, Tensor], file: Path) -> AnyModel:
+    model = build(kind, config.model, config.data.channels, seed=0)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise CheckpointError(f"{weights_file}: does not fit the configuration ({reason})") from None
-    return TrainedModel(config, model)
+        raise CheckpointError(f"{file}: does not fit the configuration ({reason})") from None
+    return model
 
 
 def _load_images(config: Config, report: Report) -> Dataset:

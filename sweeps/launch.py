@@ -5,7 +5,8 @@ Plan, checks, jobs on Tune, answer. A plan by itself is shown without loading to
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import typer
@@ -21,6 +22,9 @@ from sweeps.plan import FAILURES, Plan
 if TYPE_CHECKING:
     from mixem.data.dataset import Dataset
     from sweeps.jobs import Jobs
+
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Ray's setting, read as it is imported; with "0" `ray start` refuses to join a cluster, too."""
 
 
 def run_sweep(
@@ -43,14 +47,13 @@ def run_sweep(
         _show(plan, obtains)
         return
     check_home()
-    if address is None:
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # our own Ray listens on loopback only
     from analysis.wording import failed_pictures
     from sweeps.summary import print_summary
 
     console = Console()
     try:
-        statuses = run_missing(plan, console, address, retry_failed, retrain)
+        with on_loopback() if address is None else nullcontext():
+            statuses = run_missing(plan, console, address, retry_failed, retrain)
     except KeyboardInterrupt:
         interrupts.ignore()
         print(_stopped(plan), file=sys.stderr)
@@ -63,6 +66,19 @@ def run_sweep(
         )
     if problems:
         raise MixemError("; ".join(problems))
+
+
+@contextmanager
+def on_loopback() -> Iterator[None]:
+    """A Ray that is imported and started within the block listens on loopback alone; later ones as they please."""
+    if LOOPBACK in os.environ:
+        yield
+        return
+    os.environ[LOOPBACK] = "0"
+    try:
+        yield
+    finally:
+        del os.environ[LOOPBACK]
 
 
 def _check_address(plan: Plan, address: str | None) -> None:

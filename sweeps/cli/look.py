@@ -85,11 +85,18 @@ def export(
     trial: Annotated[
         str | None, typer.Option("--trial", metavar="HASH", help="A trial; without it, the picked one.")
     ] = None,
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="In its place the base encoder of the pick, for SimCLR + K-means.")
+    ] = False,
     overrides: Overrides = None,
 ) -> None:
     """Copy the best configuration and its weights to a folder."""
-    from analysis.export import export
+    from analysis.export import export, export_baseline
     from analysis.findings import Findings
+    from mixem.errors import ConfigError
 
-    paths = export(Findings.of(existing(run), overrides or ()), out, trial)
+    if baseline and trial:
+        raise ConfigError(f"--trial {trial}: not allowed with --baseline; that takes the base encoder of the pick")
+    findings = Findings.of(existing(run), overrides or ())
+    paths = export_baseline(findings, out) if baseline else export(findings, out, trial)
     print(paths.config, paths.weights, sep="\n")

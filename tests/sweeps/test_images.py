@@ -1,5 +1,6 @@
 """The images of a sweep, looked at before any answer of its run folder is given."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -148,3 +149,11 @@ def test_trials_with_different_backgrounds_have_different_images(tmp_path: Path)
         expected = {"#000000": [0], "#ffffff": [255]}[config.data.background]
         assert dataset_of(datasets, config).pool("train").images.unique().tolist() == expected
     assert lines.count("image_folder: 1 picture read") == 2
+
+
+def test_a_launch_leaves_the_environment_as_it_was(plan: Plan, tmp_path: Path) -> None:
+    """In a process that goes on, such as a notebook's: what a launch sets for Ray would keep `ray start` from joining."""
+    before = dict(os.environ)
+    with pytest.raises(DataError):
+        run_sweep(sweep_of(plan.run.path, "/nowhere"), None, dry_run=False, retry_failed=False)
+    assert dict(os.environ) == before
