@@ -152,7 +152,7 @@ def test_trials_with_different_backgrounds_have_different_images(tmp_path: Path)
 
 
 def test_a_launch_leaves_the_environment_as_it_was(plan: Plan, tmp_path: Path) -> None:
-    """In a process that goes on, such as a notebook's: what a launch sets for Ray would keep `ray start` from joining."""
+    """In a process that goes on, what it sets for Ray would keep `ray start` from joining a cluster."""
     before = dict(os.environ)
     with pytest.raises(DataError):
         run_sweep(sweep_of(plan.run.path, "/nowhere"), None, dry_run=False, retry_failed=False)
