@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from analysis import export as export_module
-from analysis.export import export, write_best
+from analysis.export import export, export_baseline, write_best
 from mixem.errors import CheckpointError, ConfigError, MixemError
-from mixem.settings import load_config
+from mixem.settings import base_hash, load_config
 from tests.analysis.run_folder import RunBuilder, change_record
 
 
@@ -37,6 +37,28 @@ def test_the_best_configuration_goes_into_the_run_folder(small: RunBuilder) -> N
     paths = write_best(small.finish_all().findings())
     assert (paths.config, paths.weights) == small.run.best_files
     assert "the lowest of seeds 0, 1" in comments(paths.config)
+
+
+def test_the_baseline_is_the_base_encoder_of_the_pick(small: RunBuilder, tmp_path: Path) -> None:
+    findings = small.finish_all().findings()
+    assert findings.selection
+    config = small.configs[findings.selection.representative]
+    base = small.run.base(base_hash(config))
+    base.weights_file.write_bytes(b"weights of the base encoder")
+    paths = export_baseline(findings, tmp_path)
+    assert (paths.config.name, paths.weights.name) == ("baseline.yaml", "baseline.safetensors")
+    assert paths.weights.read_bytes() == b"weights of the base encoder"
+    assert base_hash(load_config(paths.config)) == base.hash
+    assert f"base encoder {base.hash}" in comments(paths.config)
+    assert "test scores: acc 0.6" in comments(paths.config)
+
+
+def test_a_baseline_without_weights_is_refused(small: RunBuilder, tmp_path: Path) -> None:
+    findings = small.finish_all().findings()
+    with pytest.raises(CheckpointError, match=r"base encoder \w+ is finished, and .* --retrain \w+` makes it anew"):
+        export_baseline(findings, tmp_path)
+    with pytest.raises(MixemError, match="no configuration has all its trials finished"):
+        export_baseline(RunBuilder(tmp_path / "empty").findings(), tmp_path)
 
 
 def test_a_trial_is_exported_by_its_prefix(small: RunBuilder, tmp_path: Path) -> None:

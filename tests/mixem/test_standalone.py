@@ -270,6 +270,21 @@ def test_evaluating_a_trial_gives_the_scores_of_its_record(trial: TrialFolder) -
     assert lines[:4] == ["synthetic: 256 test images", *(score_line(name, entry) for name, entry in scores.items())]
 
 
+def test_evaluating_a_baseline_gives_the_scores_of_its_record(trial: TrialFolder, tmp_path: Path) -> None:
+    base = Run(trial.path.parent.parent).base(trial.result().base)
+    for source, target in zip((base.config_file, base.weights_file), Run(tmp_path).baseline_files, strict=True):
+        shutil.copy(source, target)
+    assert evaluate(tmp_path, report=Lines().append) == base.result().scores
+
+
+def test_a_damaged_baseline_is_refused(trial: TrialFolder, tmp_path: Path) -> None:
+    config, weights = Run(tmp_path).baseline_files
+    shutil.copy(trial.config_file, config)
+    shutil.copy(trial.weights_file, weights)
+    with pytest.raises(CheckpointError, match=r"baseline\.safetensors: does not fit the configuration"):
+        evaluate(tmp_path, report=Lines().append)
+
+
 OTHERS = "not the images that it was trained with: their checksums differ"
 
 

@@ -174,7 +174,7 @@ def test_a_report_brings_the_best_configuration_up_to_date(tmp_path: Path) -> No
         ("report", {"--set"}),
         ("compare", {"--tolerance", "--shared"}),
         ("audit", {"--csv", "--figure"}),
-        ("export", {"--out", "--trial", "--set"}),
+        ("export", {"--out", "--trial", "--baseline", "--set"}),
         ("train", {"--set", "--out"}),
         ("data", {"--dir"}),
     ],
