@@ -100,6 +100,10 @@ GALLERY_CAPTION = "Images by dominant component (argmax), drawn at random."
 
 
 GALLERY_ALTERNATIVE = "Random test images of every mixture component"
+DOUBTFUL_CAPTION = (
+    "Images by the share of the pairs of seeds that put them in the same cluster, the most doubtful first."
+)
+DOUBTFUL_ALTERNATIVE = "Random test images that the seeds disagree about"
 
 
 def class_alternative(name: str) -> str:

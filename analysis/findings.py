@@ -12,8 +12,9 @@ import pandas as pd
 from analysis.audit import Audit, audit, criteria, losses, seed_agreement
 from analysis.certainty import Intervals, Ties, intervals, ties
 from analysis.claims import Claim, claims, scored_trials
+from analysis.consensus import consensus
 from analysis.decision import Decision, decide
-from analysis.embedding import load_clusters
+from analysis.embedding import Numbers, load_clusters
 from analysis.evidence import agreement, gather
 from analysis.labels import labeller
 from analysis.results import CONFIG_COLUMNS, CONTEXT_METHODS, METHODS, METRICS, changed_spec, results_of, trained_on
@@ -30,7 +31,7 @@ from analysis.selection import (
     selection_of,
     varying_settings,
 )
-from analysis.statistics import Interval, Spread, spread
+from analysis.statistics import Floats, Interval, Spread, spread
 from mixem.errors import MixemError
 from mixem.records import RunSpec
 from mixem.run import ReportPlace, Run, Status
@@ -171,9 +172,19 @@ class Findings:
         return bool(pick and self.ties and configuration in self.ties.tied and configuration != pick.configuration)
 
     @cached_property
+    def clusters(self) -> dict[str, Numbers | None]:
+        """The clusters (N,) of the test images by each of the pick's trials. None where they are absent or damaged."""
+        return {str(hash): load_clusters(self.run.trial(str(hash))) for hash in self.picked["trial"]}
+
+    @cached_property
+    def consensus(self) -> Floats | None:
+        """(N,): the share of the pairs of the pick's seeds that agree on each test image. If None, it is unknown."""
+        return consensus(list(self.clusters.values()))
+
+    @cached_property
     def agreement(self) -> float:
         """The mean adjusted Rand index of the pick's clusters over pairs of its seeds; NaN where it is unknown."""
-        return agreement([load_clusters(self.run.trial(str(hash))) for hash in self.picked["trial"]])
+        return agreement(list(self.clusters.values()))
 
     @cached_property
     def baseline_agreement(self) -> float:

@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from analysis import wording
 from analysis.audit import write_audit
+from analysis.consensus import write_consensus
 from analysis.export import ExportedPaths, write_best
 from analysis.figures.pictures import write_pictures
 from analysis.findings import Findings
@@ -59,10 +60,12 @@ def write_report(findings: Findings) -> Path:
 
 
 def write_data(findings: Findings) -> None:
-    """Write the tables and audit.csv. Raises MixemError for a link that leads out of the run folder."""
+    """Write the tables, audit.csv and consensus.csv. Raises MixemError for a link that leads out of the run folder."""
     findings.run.check_links()
     write_tables(findings.place, findings.results)
     write_audit(findings.place, findings.audits, findings.trained_on)
+    exported = findings.clusters.get(findings.selection.representative) if findings.selection else None
+    write_consensus(findings.place, exported, findings.consensus)
 
 
 def write_page(findings: Findings) -> tuple[Path, Mapping[str, str]]:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from analysis.claims import Claim
     from analysis.findings import Findings, MethodScores, Starts
     from analysis.selection import Selection
+    from analysis.statistics import Floats
 
 CRITERIA = {
     "reference": "one fixed weighting of the loss terms for all trials",
@@ -64,13 +65,32 @@ def lead(findings: "Findings") -> Markup:
     if not findings.labelled:
         labels = findings.labels(pick.settings)
         weights = [f"{name_of(key)}\u00a0=\u00a0{label}" for key, label in labels.items() if key in NAMES]
-        text = "Picked without labels{}: {}. The data has no labels, so there is no accuracy to report."
-        return Markup(text).format(tied, ", ".join(weights))
+        text = "Picked without labels{}: {}. {}The data has no labels, so there is no accuracy to report."
+        return Markup(text).format(tied, ", ".join(weights), _agreement(findings))
     accuracy = findings.scores[0].scores["acc"]
     shown = strong(f"{percent(accuracy)}\u00a0% accuracy")
     seeds = f" (mean of {accuracy.n} seeds)" if accuracy.n > 1 else ""
     text = "Picked without labels{}, MIX'EM clusters the test split with {}{}{}."
     return Markup(text).format(tied, shown, seeds, _gain(findings))
+
+
+def _agreement(findings: "Findings") -> Markup:
+    """The middle of the lead without labels: how well the seeds agree."""
+    if math.isnan(findings.agreement):
+        return Markup("")
+    shown = strong(f"agree between seeds to {findings.agreement:.2f}")
+    baseline = findings.baseline_agreement
+    beside = "" if math.isnan(baseline) else f", those of SimCLR + K-means to {baseline:.2f}"
+    return Markup("Its clusters {}{} (adjusted Rand index). ").format(shown, beside)
+
+
+def consensus(shares: "Floats") -> str:
+    """How many of the test images all seeds agree on."""
+    whole = 100 * float((shares == 1).mean())
+    return (
+        f"All seeds agree on {whole:.1f}\u00a0% of the test images, their clusters matched; the others are in doubt. "
+        "consensus.csv has the share of the pairs of seeds that agree, image by image."
+    )
 
 
 def _gain(findings: "Findings") -> Markup:

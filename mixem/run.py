@@ -328,6 +328,11 @@ class ReportPlace:
         """What each criterion would have picked."""
         return self.tables / "audit.csv"
 
+    @property
+    def consensus_file(self) -> Path:
+        """Which test images the seeds of the pick agree on."""
+        return self.tables / "consensus.csv"
+
 
 @dataclass(frozen=True)
 class Run:

@@ -125,7 +125,7 @@ def draw_class(data: ClassRows) -> Figure:
     """A row for each component that holds the class: its bar in the class's histogram, and its images."""
     (name,) = fitting([data.name], MAX_TITLE)
     of = f", the {len(data.rows)} largest of {data.held} components" if data.held > len(data.rows) else ""
-    figure, ax, bottoms = _sheet(len(data.rows), MAX_IMAGES, f"{name}: {data.size:,} test images{of}")
+    figure, ax, bottoms = sheet(len(data.rows), MAX_IMAGES, f"{name}: {data.size:,} test images{of}")
     step = HISTOGRAM / max(len(data.shares), MIN_BARS)
     middles = EDGE + step * (np.arange(len(data.shares)) + 0.5)
     heights = IMAGE / (1.25 * max(data.shares)) * np.array(data.shares)
@@ -142,7 +142,7 @@ def draw_class(data: ClassRows) -> Figure:
         share = f"{100 * row.share:.1f} %"
         ax.text(middle, bottom + height + 0.02, share, size=8, color=RED, ha=side, va="bottom", zorder=3)
         ax.text(middle, bottom - 0.02, f"component {row.component}", size=7.5, color=INK, ha=side, va="top")
-        _mosaic(ax, row.images, (HISTOGRAM + 2 * EDGE, bottom))
+        mosaic(ax, row.images, (HISTOGRAM + 2 * EDGE, bottom))
     return figure
 
 
@@ -157,18 +157,18 @@ def draw_gallery(data: Sequence[ComponentRow]) -> Figure:
     which = "every mixture component"
     if len(rows) < len(data):
         which = f"the {len(rows)} largest of {len(data)} mixture components"
-    figure, ax, bottoms = _sheet(len(rows), MAX_GALLERY_IMAGES, f"Random test images of {which}", CAPTION)
+    figure, ax, bottoms = sheet(len(rows), MAX_GALLERY_IMAGES, f"Random test images of {which}", CAPTION)
     for bottom, row in zip(bottoms, rows, strict=True):
         size = f"{row.size:,} images ({100 * row.share:.1f} %)"
         ax.text(
             EDGE, bottom + 0.62 * IMAGE, f"component {row.component}", size=9, weight="bold", color=INK, va="center"
         )
         ax.text(EDGE, bottom + 0.3 * IMAGE, size, size=8, color=INK, va="center")
-        _mosaic(ax, row.images, (CAPTION + 2 * EDGE, bottom))
+        mosaic(ax, row.images, (CAPTION + 2 * EDGE, bottom))
     return figure
 
 
-def _sheet(count: int, across: int, heading: str, left: float = HISTOGRAM) -> tuple[Figure, Axes, list[float]]:
+def sheet(count: int, across: int, heading: str, left: float = HISTOGRAM) -> tuple[Figure, Axes, list[float]]:
     """A figure measured in inches, its one axes, and where its `count` rows begin.
 
     A row has a place to the left, and one for `across` images.
@@ -184,7 +184,7 @@ def _sheet(count: int, across: int, heading: str, left: float = HISTOGRAM) -> tu
     return figure, ax, [height - head - (row + 1) * pitch + 0.18 for row in range(count)]
 
 
-def _mosaic(ax: Axes, images: Images, corner: tuple[float, float]) -> None:
+def mosaic(ax: Axes, images: Images, corner: tuple[float, float]) -> None:
     """The images side by side from this corner on, each in a square of `IMAGE` inches."""
     if not len(images):
         return

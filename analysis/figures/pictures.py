@@ -15,6 +15,7 @@ from analysis.embedding import Embedding, load_embedding
 from analysis.figures.audit import audit_panels, draw_audit
 from analysis.figures.components import class_rows, draw_class, draw_gallery, gallery, labels_of, shown_classes
 from analysis.figures.confusion import confusion, draw_confusion
+from analysis.figures.doubtful import doubtful, draw_doubtful
 from analysis.figures.heatmap import draw_heatmap, heatmap_data
 from analysis.figures.history import draw_history, history
 from analysis.figures.importances import Importances, draw_importances, importances
@@ -67,6 +68,8 @@ class Pictures:
     class_count: int
     """How many classes have images; where there are many, only some have a picture."""
     gallery: bool
+    doubtful: bool
+    """Whether there are photographs of what the seeds disagree about."""
     missing: str
     """Why nothing of the components is shown, or no images; empty where all is."""
     remarks: Mapping[str, str]
@@ -110,13 +113,14 @@ class Album:
 
 def write_pictures(findings: Findings, folder: Path) -> Pictures:
     """Draw and write all that the run has data for; pictures of an earlier report are removed."""
-    for name in (*DESCRIPTIONS, "gallery", "class-*"):
+    for name in (*DESCRIPTIONS, "gallery", "doubtful", "class-*"):
         remove_figures(folder, name)
     trial, missing = _embedding(findings)
     album, heatmaps = Album(folder), _is_grid(findings)
     points = _begin_projection(trial, album)
     photographed = trial if trial and len(trial.images) else None
     has_gallery, classes = _add_photographs(album, photographed) if photographed else (False, ())
+    has_doubtful = photographed is not None and album.add("doubtful", lambda: _draw_doubtful(findings, photographed))
     for name, draw in _drawings(findings, heatmaps, trial).items():
         album.add(name, draw)
     album.add("projection", lambda: _draw_projection(points, album))
@@ -126,6 +130,7 @@ def write_pictures(findings: Findings, folder: Path) -> Pictures:
         classes=classes,
         class_count=len(labels_of(trial)) if trial else 0,
         gallery=has_gallery,
+        doubtful=has_doubtful,
         missing=missing,
         remarks=album.remarks,
         failures=album.failures,
@@ -142,6 +147,10 @@ def _add_photographs(album: Album, trial: Embedding) -> tuple[bool, tuple[tuple[
 
 def _draw_class(trial: Embedding, label: int) -> Figure:
     return draw_class(class_rows(trial, label))
+
+
+def _draw_doubtful(findings: Findings, trial: Embedding) -> Figure | None:
+    return None if findings.consensus is None else draw_doubtful(doubtful(trial, findings.consensus))
 
 
 def _embedding(findings: Findings) -> tuple[Embedding | None, str]:

@@ -257,6 +257,10 @@ def _components(findings: Findings, pictures: Pictures) -> Section:
     ]
     if pictures.gallery:
         blocks.append(Photograph("gallery", captions.GALLERY_ALTERNATIVE, captions.GALLERY_CAPTION))
+    if findings.consensus is not None:
+        blocks.append(Paragraph(wording.consensus(findings.consensus)))
+    if pictures.doubtful:
+        blocks.append(Photograph("doubtful", captions.DOUBTFUL_ALTERNATIVE, captions.DOUBTFUL_CAPTION))
     if pictures.classes:
         introduction = wording.classes_introduction(len(pictures.classes), pictures.class_count)
         blocks += [Subheading("Classes by component"), Paragraph(introduction)]
