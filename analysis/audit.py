@@ -13,7 +13,7 @@ import pandas as pd
 from sklearn.metrics import adjusted_rand_score
 
 from analysis.embedding import Numbers, load_clusters
-from analysis.selection import CRITERIA, Configuration, choose, criterion_values
+from analysis.selection import CRITERIA, Configuration, choose, criterion_values, finalists
 from analysis.statistics import Correlation, Spread, correlations
 from mixem.config import LossWeights
 from mixem.files import write_bytes
@@ -79,9 +79,15 @@ def criteria(results: pd.DataFrame, losses: pd.DataFrame, agreement: "pd.Series[
 
 
 def audit(
-    configurations: Iterable[Configuration], accuracies: Mapping[str, Spread], criteria: pd.DataFrame
+    configurations: Iterable[Configuration],
+    accuracies: Mapping[str, Spread],
+    criteria: pd.DataFrame,
+    raced: bool = False,
 ) -> list[Audit]:
-    """Judge every criterion by the accuracies of the finished configurations; empty without labels."""
+    """Judge every criterion by the accuracies of the finished configurations; empty without labels.
+
+    Where they were `raced`, a criterion picks among those with the most seeds, and is judged by all.
+    """
     finished = [c for c in configurations if c.status == Status.FINISHED and math.isfinite(accuracies[c.key].mean)]
     audits = []
     for name in criteria:
@@ -90,12 +96,18 @@ def audit(
         candidates = [c.by(values) for c in finished]  # type: ignore[arg-type]
         measured = [c for c in candidates if math.isfinite(c.criterion.mean)]
         if measured:
-            audits.append(_audit(str(name), sign, measured, accuracies))
+            pick = choose(finalists(measured) if raced else measured)
+            audits.append(_audit(str(name), sign, measured, pick, accuracies))
     return audits
 
 
-def _audit(criterion: str, sign: int, candidates: Sequence[Configuration], accuracies: Mapping[str, Spread]) -> Audit:
-    pick = choose(candidates)
+def _audit(
+    criterion: str,
+    sign: int,
+    candidates: Sequence[Configuration],
+    pick: Configuration,
+    accuracies: Mapping[str, Spread],
+) -> Audit:
     values = [c.criterion.mean for c in candidates]
     scores = [accuracies[c.key].mean for c in candidates]
     spearman, kendall = correlations([-value for value in values], scores)

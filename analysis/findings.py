@@ -27,6 +27,7 @@ from analysis.selection import (
     choose,
     configurations,
     criterion_by_draw,
+    finalists,
     preference,
     selection_of,
     varying_settings,
@@ -128,10 +129,15 @@ class Findings:
         return configurations(self.results, values, self.varying)
 
     @cached_property
+    def candidates(self) -> tuple[Configuration, ...]:
+        """The configurations that the choice is made among: after a race those with the most seeds, else all."""
+        return finalists(self.configurations) if self.spec.seeds else self.configurations
+
+    @cached_property
     def _lowest(self) -> tuple[Configuration | None, str]:
         """The configuration with the lowest mean criterion or, where there is none, why."""
         try:
-            return choose(self.configurations), ""
+            return choose(self.candidates), ""
         except MixemError as error:
             return None, str(error)
 
@@ -148,7 +154,7 @@ class Findings:
             return None
         seeds = dict(zip(self.results["trial"], self.results["seed"], strict=True))
         by_draw = criterion_by_draw(self.results, self.spec.criterion, self.spec.reference)
-        return ties(self.configurations, lowest.key, seeds, by_draw)
+        return ties(self.candidates, lowest.key, seeds, by_draw)
 
     @cached_property
     def decision(self) -> Decision | None:
@@ -205,7 +211,7 @@ class Findings:
     def audits(self) -> tuple[Audit, ...]:
         """Every criterion that the records hold, judged with the labels; empty without any."""
         recorded = criteria(self.results, self.losses, seed_agreement(self.run, self.results))
-        return tuple(audit(self.configurations, self.accuracies, recorded))
+        return tuple(audit(self.configurations, self.accuracies, recorded, raced=self.spec.seeds is not None))
 
     @cached_property
     def claims(self) -> tuple[Claim, ...]:

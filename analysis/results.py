@@ -15,7 +15,16 @@ from mixem.errors import ConfigError
 from mixem.files import each, write_bytes
 from mixem.records import BaseRecord, Provenance, RunSpec, TrialRecord
 from mixem.run import BaseFolder, ReportPlace, Run, StageState, Status
-from mixem.settings import base_hash, config_hash, merge, override, parse_assignment, set_key, validate
+from mixem.settings import (
+    base_hash,
+    config_hash,
+    configuration_hash,
+    merge,
+    override,
+    parse_assignment,
+    set_key,
+    validate,
+)
 
 TERMS = ("contrastive", "component_entropy", "instance", "push", "pull")
 """The raw loss terms of the paper's section 3, summed over the two views."""
@@ -142,7 +151,7 @@ def _row(state: StageState[TrialRecord], config: Config | None, baselines: dict[
     row: dict[str, Any] = {"trial": state.hash, "status": state.status.value, "reason": reason}
     if config:
         row |= config.model_dump()
-        row["configuration"] = config_hash(config.model_copy(update={"seed": 0}))
+        row["configuration"] = configuration_hash(config)
         row["base"] = base_hash(config)
     if state.record:
         row = merge(row, state.record.model_dump(exclude={"trial", "status", "provenance", "weights_sha256"}))

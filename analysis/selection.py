@@ -159,6 +159,13 @@ def _status(statuses: set[str]) -> Status:
     return Status.STOPPED if Status.STOPPED in statuses else Status.PENDING
 
 
+def finalists(candidates: Iterable[Configuration]) -> tuple[Configuration, ...]:
+    """Those with the most trials: in a race, those that could not be told apart by fewer seeds."""
+    candidates = tuple(candidates)
+    most = max((len(c.trials) for c in candidates), default=0)
+    return tuple(c for c in candidates if len(c.trials) == most)
+
+
 def preference(configuration: Configuration) -> tuple[Any, ...]:
     """Sorts equals: the smaller lambda2 comes first, then lambda3, then lambda4, then the smaller trial hash."""
     return (*configuration.point, min(configuration.trials))

@@ -28,9 +28,11 @@ def status_lines(place: Path | str | Run) -> list[str]:
     lines = [wording.status_counts(str(run), len(trials), Counter(trial.status for trial in trials))]
     if spec.to_propose:
         lines.append(wording.to_propose(spec.to_propose))
+    left = sum(trial.status in TO_COME for trial in trials)
+    if spec.seeds and left:
+        lines.append(wording.may_follow(spec.seeds.race))
     lines += _started(run, snapshot)
     seconds = [trial.record.seconds for trial in trials if trial.record]
-    left = sum(trial.status in TO_COME for trial in trials)
     if left and seconds:
         lines.append(wording.time_to_go(left * sum(seconds) / len(seconds)))
     return [*lines, *_ended("base encoder", snapshot.bases.values()), *_ended("trial", trials)]

@@ -27,7 +27,7 @@ from analysis.labels import plain
 from analysis.selection import LAMBDAS
 from analysis.statistics import Spread
 from mixem.config import Criterion, LossWeights
-from mixem.records import RunSpec
+from mixem.records import FIRST_SEEDS, RunSpec
 from mixem.run import Status
 
 if TYPE_CHECKING:
@@ -171,6 +171,17 @@ def trial_counts(findings: "Findings") -> str:
     hours = findings.results["seconds"].sum() / 3600
     training = f"; {hours:.1f} hours of training in sum, base encoders apart" if hours >= 0.05 else ""
     return ", ".join(parts) + training
+
+
+def race(findings: "Findings") -> str:
+    """How many configurations of a race ran with how many seeds; empty without one."""
+    if findings.spec.seeds is None or not findings.configurations:
+        return ""
+    counts = [len(c.trials) for c in findings.configurations]
+    first, *further = range(min(FIRST_SEEDS, *counts), max(counts) + 1)
+    parts = [f"{plural(len(counts), 'configuration')} with {plural(first, 'seed')}"]
+    parts += [f"{sum(count >= seeds for count in counts)} with {seeds}" for seeds in further]
+    return f"a race: {', '.join(parts)}: {sum(counts)} of {len(counts) * findings.spec.seeds.race} trials"
 
 
 def training_splits(pretrain: Sequence[str], train: Sequence[str]) -> Markup:
@@ -445,6 +456,11 @@ def status_counts(run: str, total: int, counts: Mapping[Status, int]) -> str:
 def to_propose(points: int) -> str:
     """How many points Optuna has yet to propose."""
     return f"  {points} more points to be proposed by Optuna"
+
+
+def may_follow(seeds: int) -> str:
+    """That a race may come to further trials."""
+    return f"  a race: further trials may follow, up to {seeds} seeds of a configuration"
 
 
 def started(kind: str, hash: str, epochs: int, seconds: float) -> str:

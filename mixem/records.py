@@ -47,6 +47,17 @@ class AxisRange(Record):
     """Distance of whole numbers. If None, 1."""
 
 
+FIRST_SEEDS = 2
+"""Seeds that every configuration of a race runs with: the fewest that tell configurations from chance."""
+
+
+class SeedRace(Record):
+    """How the seeds of a run are raced: all configurations begin, and those that cannot be told apart go on."""
+
+    race: Number
+    """How many seeds a configuration runs with at most."""
+
+
 class RunSpec(Record, extra="allow"):
     """What a run set out to do: spec.yaml, the resolved sweep and the hashes of its trials in order.
 
@@ -58,6 +69,7 @@ class RunSpec(Record, extra="allow"):
     axes: dict[str, list[Any] | AxisRange] = {}
     search: str = "grid"
     samples: Number | None = None
+    seeds: SeedRace | None = None
     criterion: Criterion = "reference"
     reference: LossWeights = LossWeights()
     ties: TieBreak = "smaller"

@@ -223,6 +223,11 @@ def config_hash(config: Config) -> str:
     return digest(_hashed_values(config))
 
 
+def configuration_hash(config: Config) -> str:
+    """12 hex digits that the trials of one configuration share, which differ in nothing but the seed."""
+    return config_hash(config.model_copy(update={"seed": 0}))
+
+
 def base_hash(config: Config) -> str:
     """12 hex digits over what determines a base encoder: data, encoder, augmentation, stage 1, seed, precision."""
     values = _hashed_values(config)

@@ -1,7 +1,7 @@
 """What a sweep runs, one job after another: base encoders, and each trial as soon as its own base encoder is done."""
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -71,6 +71,14 @@ class Jobs(Protocol):
     def queued(self) -> list[str]:
         """The trials that are to run next, as far as it is settled which."""
 
+    @property
+    def may_grow(self) -> bool:
+        """Whether those that run decide if there are further ones."""
+
+    @property
+    def phase(self) -> str:
+        """Which part of the sweep runs, in words; empty where it has none."""
+
     def next(self) -> Job | None:
         """The next job. If None, there is none now: all are running, or wait for the base encoder they need."""
 
@@ -84,8 +92,8 @@ class Jobs(Protocol):
 class BaseEncoders:
     """The base encoders that trials need: jobs for those that are missing, then whether each one is of use.
 
-    On CPUs all of the plan's share the cores. The share depends on the plan, not on what is missing: an interrupted
-    sweep goes on with as many threads.
+    On CPUs all of a round of the plan share the cores. The share depends on the plan, not on what is missing: an
+    interrupted sweep goes on with as many threads.
     """
 
     def __init__(
@@ -98,11 +106,21 @@ class BaseEncoders:
     ) -> None:
         """`cores`: CPU cores for each of so many jobs side by side; it is first asked when a job is."""
         self.plan, self.datasets, self.cores = plan, datasets, cores
-        self._needed, self._count = plan.bases(trials), len(plan.bases())
-        self._queue = deque(plan.missing_bases(trials, snapshot))
-        self._under_way = set(self._queue)
+        self._needed: dict[str, Config] = {}
+        self._queue: deque[str] = deque()
+        self._under_way: set[str] = set()
         self._problems: dict[str, str] = {}
         self._threads: dict[str, int] = {}
+        self.grow(plan, trials, snapshot)
+
+    def grow(self, plan: Plan, trials: Iterable[str], snapshot: Snapshot) -> None:
+        """Take up what further trials need; `plan` holds them, and `snapshot` what their folders say."""
+        new = plan.bases(trials).keys() - self._needed.keys()
+        missing = [hash for hash in plan.missing_bases(trials, snapshot) if hash in new]
+        self.plan = plan
+        self._needed |= plan.bases(trials)
+        self._queue.extend(missing)
+        self._under_way.update(missing)
 
     def __contains__(self, hash: str) -> bool:
         return hash in self._needed
@@ -112,21 +130,26 @@ class BaseEncoders:
         if not self._queue:
             return None
         hash, asked = self._queue.popleft(), self.plan.spec.resources
-        cpu = asked.cpu if asked.gpu else max(asked.cpu, self.cores(self._count))
         config = self._needed[hash]
+        cpu = asked.cpu if asked.gpu else max(asked.cpu, self.cores(self._side_by_side(config)))
         config = with_threads(config, _threads_begun_with(self.plan.run.base(hash)) or int(cpu))
         label = self.plan.spec.point(config, self._telling_keys or ["seed"])
         return Job(hash, "pretrain", config, Resources(cpu=cpu, gpu=asked.gpu), label)
+
+    def _side_by_side(self, config: Config) -> int:
+        """How many base encoders of the plan are trained in the same round as that of a configuration."""
+        rounds = map(self.plan.spec.round_of, self.plan.bases().values())
+        return Counter(rounds)[self.plan.spec.round_of(config)]
 
     @cached_property
     def _telling_keys(self) -> list[str]:
         """The axes in which all trials of one base encoder agree."""
         values: dict[tuple[str, str], set[str]] = {}
         for config in self.plan.trials.values():
-            for key in self.plan.spec.axes:
+            for key in self.plan.spec.keys:
                 values.setdefault((key, base_hash(config)), set()).add(self.plan.spec.point(config, [key]))
         apart = {key for (key, base), points in values.items() if base in self._under_way and len(points) > 1}
-        return [key for key in self.plan.spec.axes if key not in apart]
+        return [key for key in self.plan.spec.keys if key not in apart]
 
     def ended(self, hash: str) -> None:
         """A base encoder's training is over."""
@@ -177,6 +200,8 @@ class BaseEncoders:
 
 class FixedJobs:
     """The trials of a plan that are missing, in its order; those of a failed base encoder end with it."""
+
+    may_grow, phase = False, ""
 
     def __init__(self, plan: Plan, trials: Sequence[str], bases: BaseEncoders) -> None:
         self.plan, self.bases = plan, bases

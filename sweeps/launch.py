@@ -151,10 +151,10 @@ def run_missing(
         missing = plan.missing(snapshot, retry_failed)
         anew = {*lost, *snapshot.damaged_bases} if retry_failed else set(lost)
         needing = plan.needing_bases(missing, anew)
-        if not needing and plan.spec.search != "optuna":
+        if not needing and not plan.may_grow:
             plan.write()
             return snapshot.statuses
-        jobs = _jobs(plan, missing, needing, snapshot, datasets, address, retry_failed)
+        jobs = _jobs(plan, missing, needing, snapshot, datasets, address, retry_failed, notify)
         if jobs.queued or jobs.bases.are_under_way:
             jobs.bases.check()
             _announce(jobs, datasets, notify)
@@ -189,12 +189,17 @@ def _jobs(
     datasets: "dict[str, Dataset]",
     address: str | None,
     retry_failed: bool,
+    notify: Callable[[str], None],
 ) -> "Jobs":
     """What is to run: the missing trials and the base encoders that some need, or what a search by Optuna proposes."""
     from sweeps.jobs import BaseEncoders, FixedJobs
+    from sweeps.race import RaceJobs
 
     if plan.spec.search != "optuna":
-        return FixedJobs(plan, missing, BaseEncoders(plan, needing, snapshot, datasets))
+        bases = BaseEncoders(plan, needing, snapshot, datasets)
+        if plan.spec.seeds:
+            return RaceJobs(plan, missing, bases, retry_failed, notify)
+        return FixedJobs(plan, missing, bases)
     from sweeps.search import Search, StudyJobs
     from sweeps.session import capacity
 

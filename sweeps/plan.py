@@ -2,17 +2,20 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from mixem.config import Config
 from mixem.errors import ConfigError
-from mixem.records import RunSpec
+from mixem.records import FIRST_SEEDS, RunSpec
 from mixem.run import Run, Snapshot, StageFolder, Status
-from mixem.settings import base_hash, set_key
+from mixem.settings import base_hash, configuration_hash, set_key
 from sweeps.spec import SweepSpec
+
+if TYPE_CHECKING:
+    from analysis.race import Round
 
 FAILURES = (Status.FAILED, Status.DAMAGED)
 """What `--retry-failed` runs again."""
@@ -32,14 +35,47 @@ class Plan:
     def of(cls, spec: SweepSpec, run: Path | Run | None = None) -> Self:
         """Plan a spec over a run folder. If None, the spec's own. Raises ConfigError on a bad value.
 
-        Of a search by Optuna the trials that have been proposed.
+        Of a search by Optuna the trials that have been proposed, of a race those of the rounds that have been decided.
         """
         folder = Run.at(run or spec.folder)
         if spec.search == "optuna":
             from sweeps.study import proposed_trials
 
             return cls(spec, folder, proposed_trials(spec, folder))
+        if spec.seeds:
+            recorded = folder.spec().trials if folder.spec_file.exists() else ()
+            return cls(spec, folder, _raced(spec, recorded))._up_to_date()
         return cls(spec, folder, spec.trials())
+
+    @property
+    def may_grow(self) -> bool:
+        """Whether trials may be added while it runs."""
+        return self.spec.search == "optuna" or self.spec.seeds is not None
+
+    def next_round(self) -> "tuple[Self, Round] | None":
+        """The plan of a race with the round that is due. If None, trials are still to end, or the race is over."""
+        from analysis.findings import Findings
+        from analysis.race import next_round
+        from analysis.results import results_of
+
+        record = self.as_record()
+        findings = Findings(self.run, record, results_of(self.run, record))
+        if (due := next_round(findings, self.spec.race_seeds)) is None:
+            return None
+        going_on = {
+            hash
+            for hash, config in self.spec.further_trials().items()
+            if config.seed == due.seed and configuration_hash(config) in due.going_on
+        }
+        grown = replace(self, trials=_raced(self.spec, {*self.trials, *going_on}))
+        return (grown, due) if len(grown.trials) > len(self.trials) else None
+
+    def _up_to_date(self) -> Self:
+        """The plan of a race with all rounds that the results in its folder decide."""
+        plan = self
+        while step := plan.next_round():
+            plan, _ = step
+        return plan
 
     def grown(self, trials: Mapping[str, Config]) -> Self:
         """The plan with these trials too."""
@@ -138,11 +174,23 @@ class Plan:
         counts += f", {counted[Status.STOPPED]} stopped" if counted[Status.STOPPED] else ""
         lines.append(f"{len(self.trials)} trials: {counts}, {len(missing)} to run")
         if to_propose := self.as_record().to_propose:
-            seeds = len(self.spec.seeds)
+            seeds = len(self.spec.point_seeds)
             lines.append(f"{to_propose} more points to be proposed by Optuna, {to_propose * seeds} trials")
+        if race := self.spec.seeds:
+            count = len(self.spec.points()) // FIRST_SEEDS
+            over = "" if missing or counted[Status.DAMAGED] else "; it is over"
+            lines.append(
+                f"a race: {count} configurations with {FIRST_SEEDS} seeds, then up to {race.race - FIRST_SEEDS} more "
+                f"seeds for those that cannot be told apart: {FIRST_SEEDS * count} to {race.race * count} trials{over}"
+            )
         return [
             *lines,
             f"{len(self.bases())} base encoder(s), {len(self.missing_bases(missing, snapshot))} to train",
             f"each trial asks for {resources.cpu:g} CPU(s) and {resources.gpu:g} GPU(s)",
             f"run folder: {self.run}",
         ]
+
+
+def _raced(spec: SweepSpec, decided: Collection[str]) -> dict[str, Config]:
+    """The trials of a race's first round, and those of further ones that are among these hashes, round by round."""
+    return spec.trials() | {hash: config for hash, config in spec.further_trials().items() if hash in decided}

@@ -120,7 +120,8 @@ class Progress(Callback):
         counts = self._counts("train")
         if any(job.stage == "pretrain" for job in self.source.live.values()) or self.source.jobs.to_come("pretrain"):
             counts += f", base encoders: {self._counts('pretrain')}"
-        return f"{self.title}: {counts}, {_clock(time.monotonic() - self.started)} elapsed, {self.to_go()}"
+        title = f"{self.title}, {phase}" if (phase := self.source.jobs.phase) else self.title
+        return f"{title}: {counts}, {_clock(time.monotonic() - self.started)} elapsed, {self.to_go()}"
 
     def _counts(self, stage: StageName) -> str:
         tally, running = self.tallies[stage], len(self._running(stage))

@@ -56,7 +56,7 @@ class Search:
         study = load_study(self.spec, plan.run, create=True)
         assert study is not None
         self.study = study
-        for point in self.spec.points()[:: len(self.spec.seeds)]:
+        for point in self.spec.points()[:: len(self.spec.point_seeds)]:
             study.enqueue_trial({key: point[key] for key in self.spaces}, skip_if_exists=True)
         self._take_up()
 
@@ -167,6 +167,8 @@ class StudyJobs:
     proposed again.
     """
 
+    may_grow, phase = False, ""
+
     def __init__(self, search: Search, bases: BaseEncoders, capacity: Callable[[], int]) -> None:
         """`capacity`: how many trials the cluster can run at a time, with the nodes that it may start."""
         self.search, self.bases, self.capacity = search, bases, capacity
@@ -226,5 +228,5 @@ class StudyJobs:
         """The epochs of each job of a stage that `next` has yet to give."""
         if stage == "pretrain":
             return self.bases.to_come()
-        count = self.search.left * len(self.plan.spec.seeds) + len(self.search.queue) + len(self._waiting)
+        count = self.search.left * len(self.plan.spec.point_seeds) + len(self.search.queue) + len(self._waiting)
         return [max(config.train.epochs for config in self.plan.trials.values())] * count

@@ -13,6 +13,7 @@ from analysis.labels import labeller, range_labeller
 from mixem.config import Config, Count, CountOrZero, Criterion, LossWeights, Positive, Section, Seed, TieBreak, Weight
 from mixem.errors import ConfigError
 from mixem.files import run_path
+from mixem.records import FIRST_SEEDS
 from mixem.settings import (
     NOT_HASHED,
     base_hash,
@@ -47,6 +48,13 @@ class Stopping(Section):
     """asha: one of so many trials goes on past each rung, and rungs lie apart by this factor."""
 
 
+class Race(Section):
+    """How many seeds a race may come to."""
+
+    race: Annotated[Count, Field(gt=FIRST_SEEDS, le=32)]
+    """Seeds of a configuration at most: two for all, further ones for those that cannot be told apart."""
+
+
 class SearchSettings(Section):
     """The part of a sweep's file that says what is tried; raises ValueError for settings that do not go together."""
 
@@ -58,6 +66,8 @@ class SearchSettings(Section):
     """random and optuna: how many points are tried, each with every seed."""
     search_seed: Seed = 0
     """random and optuna: seed of the points."""
+    seeds: Race | None = None
+    """How the seeds are raced, from the configuration's own on. If None, those of the axis `seed` run, or that one."""
     scheduler: Literal["none", "asha", "median"] = "none"
     """What stops trials early that do worse than others at the same epoch."""
     stopping: Stopping = Stopping()
@@ -104,6 +114,19 @@ class SearchSettings(Section):
             raise ValueError("axes.seed: a range is not allowed; list the seeds, every point runs with each")
         if not self.axes.keys() - {"seed"}:
             raise ValueError(f"axes: search {self.search} needs one beside the seed")
+        return self
+
+    @model_validator(mode="after")
+    def _seeds_can_be_raced(self) -> Self:
+        if self.seeds is None:
+            return self
+        race = f"seeds.race: {self.seeds.race} is not allowed with"
+        if "seed" in self.axes:
+            raise ValueError(f"{race} the axis seed; the race says which seeds run, from the configuration's own on")
+        if self.search == "optuna":
+            raise ValueError(f"{race} search optuna; grid and random can be raced")
+        if self.scheduler != "none":
+            raise ValueError(f"{race} scheduler {self.scheduler}; a race compares trials that ran to their end")
         return self
 
     @model_validator(mode="after")
@@ -168,11 +191,28 @@ class SweepSpec(SearchSettings):
         return merge(preset_values(self.preset) if self.preset else {}, self.config)
 
     @property
-    def seeds(self) -> list[Any]:
-        """The seeds that a sampled point runs with."""
-        axis = self.axes.get("seed", [self.base_config().get("seed", 0)])
+    def point_seeds(self) -> list[Any]:
+        """The seeds that every sampled or raced point runs with."""
+        if self.seeds:
+            return self.race_seeds[:FIRST_SEEDS]
+        axis = self.axes.get("seed", [self._own_seed])
         assert isinstance(axis, list)
         return axis
+
+    @property
+    def race_seeds(self) -> list[Any]:
+        """The seeds that a race may come to, in order; empty without one."""
+        own, count = self._own_seed, self.seeds.race if self.seeds else 0
+        return [own + number for number in range(count)] if type(own) is int else [own] * count
+
+    @property
+    def _own_seed(self) -> Any:
+        """The seed that stands in the configuration, whatever it may be."""
+        return self.base_config().get("seed", 0)
+
+    def round_of(self, config: Config) -> int:
+        """The round of a race, from 1 on, in which a trial runs; 1 without a race."""
+        return max(1, config.seed - self._own_seed) if self.seeds else 1
 
     def spaces(self) -> dict[str, Space]:
         """The axes that are sampled, all but the seed; raises ConfigError for values that the search cannot take."""
@@ -189,17 +229,23 @@ class SweepSpec(SearchSettings):
         return sampled
 
     def points(self) -> list[Point]:
-        """The points before anything has run; of a search by Optuna those it begins with. Raises ConfigError."""
+        """The points before anything has run: of a search by Optuna those it begins with, of a race its first round.
+
+        Raises ConfigError.
+        """
+        points = self._points()
+        if self.search == "grid" and not self.seeds:
+            return points
+        return [{**point, "seed": seed} for point in points for seed in self.point_seeds]
+
+    def _points(self) -> list[Point]:
+        """The points, without the seed where it is no axis of a grid."""
         if self.search == "grid":
-            return [
-                dict(zip(self.axes, values, strict=True))
-                for values in itertools.product(*(axis for axis in self.axes.values() if isinstance(axis, list)))
-            ]
+            axes = (axis for axis in self.axes.values() if isinstance(axis, list))
+            return [dict(zip(self.axes, values, strict=True)) for values in itertools.product(*axes)]
         if self.search == "random":
-            points = list(itertools.islice(random_points(self.spaces(), self.search_seed), self.samples))
-        else:
-            points = first_points(self.spaces(), validate(Config, self.base_config()))[: self.samples]
-        return [{**point, "seed": seed} for point in points for seed in self.seeds]
+            return list(itertools.islice(random_points(self.spaces(), self.search_seed), self.samples))
+        return first_points(self.spaces(), validate(Config, self.base_config()))[: self.samples]
 
     def trials(self) -> dict[str, Config]:
         """The trials of all points by hash, the last axis of a grid fastest; raises ConfigError on a bad value."""
@@ -209,6 +255,11 @@ class SweepSpec(SearchSettings):
         if self.scheduler != "none" and grace >= epochs:
             raise ConfigError(f"stopping.grace_period: {grace} is not allowed; below a trial's {epochs} epochs")
         return trials
+
+    def further_trials(self) -> dict[str, Config]:
+        """The trials that a race may come to after its first round by hash, round by round; empty without a race."""
+        points = self._points() if self.seeds else []
+        return self.trials_at({**point, "seed": seed} for seed in self.race_seeds[FIRST_SEEDS:] for point in points)
 
     def trials_at(self, points: Iterable[Point]) -> dict[str, Config]:
         """The trials of these points by hash, in order; raises ConfigError on a bad value."""
@@ -242,9 +293,14 @@ class SweepSpec(SearchSettings):
             if fixed is not _NOT_SET:
                 raise ConfigError(f"config.{key}: {fixed!r} is not allowed; {key} is an axis, set its values there")
 
+    @property
+    def keys(self) -> list[str]:
+        """The keys in which trials differ: the axes and, in a race, the seed."""
+        return [*self.axes, *(["seed"] if self.seeds else [])]
+
     def point(self, config: Config, keys: Iterable[str] | None = None) -> str:
-        """Where a trial lies on the axes (all, or those named by `keys`), in words."""
-        return ", ".join(f"{key} = {self._label(key)(value_at(config, key))}" for key in keys or self.axes)
+        """Where a trial lies on the axes (all of `keys`, or those given), in words."""
+        return ", ".join(f"{key} = {self._label(key)(value_at(config, key))}" for key in keys or self.keys)
 
     def _label(self, key: str) -> Callable[[Any], str]:
         """How the values of an axis are written: no two alike."""
@@ -298,7 +354,7 @@ def load_spec(path: Path, overrides: Iterable[str] = ()) -> SweepSpec:
     """Read `metadata.sweep` of a cluster file and apply `key=value` overrides; raises ConfigError.
 
     A key is the spec's own (`criterion`, `resources.cpu`, ...), an axis (its values are replaced), or a key of the
-    configuration.
+    configuration. A race of the seeds takes the place of the axis `seed`.
     """
     return parse_spec(read_yaml(path), path, overrides)
 
@@ -326,5 +382,8 @@ def _override(values: Mapping[str, Any], assignment: str) -> dict[str, Any]:
     if isinstance(axes, Mapping) and (axis in axes or key.startswith("axes.")):
         return {**values, "axes": {**axes, axis: parse_assignment(assignment, ())[1]}}  # a list, of texts too
     key, value = parse_assignment(assignment, (SweepSpec, Config, _Nested))
-    of_the_spec = key.partition(".")[0] in SweepSpec.model_fields
+    section = key.partition(".")[0]
+    of_the_spec = section in SweepSpec.model_fields
+    if isinstance(axes, Mapping) and section == "seeds" and value is not None:
+        values = {**values, "axes": {axis: given for axis, given in axes.items() if axis != "seed"}}
     return set_key(values, key if of_the_spec else f"config.{key}", value)

@@ -80,4 +80,4 @@ def proposals(study: optuna.Study) -> Iterator[FrozenTrial]:
 
 def trials_at(spec: SweepSpec, point: Point) -> dict[str, Config]:
     """The trials of a point by hash, one for each seed."""
-    return spec.trials_at([{**point, "seed": seed} for seed in spec.seeds])
+    return spec.trials_at([{**point, "seed": seed} for seed in spec.point_seeds])

@@ -29,6 +29,8 @@ def print_summary(run: Path, console: Console) -> Answer:
     if selection is None or best is None:
         say(f"{findings.why_none}\nreport: {answer.report}")
         return answer
+    if race := wording.race(findings):
+        say(race)
     say(wording.picked(findings, selection), style="bold")
     print_table(_scores(findings, console.encoding), console)
     if agreements := wording.agreements(findings):

@@ -46,7 +46,7 @@ class Feed(Searcher):
             self.given[job.hash] = self.live[job.hash] = job
             return {"job": task(job, self.jobs.plan.run, self.jobs.plan.spec.judge)}
         to_come = self.jobs.to_come("pretrain") or self.jobs.to_come("train")
-        return None if to_come else str(self.FINISHED)
+        return None if to_come or self.jobs.may_grow else str(self.FINISHED)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A job has ended: finished, stopped by the scheduler, or failed."""

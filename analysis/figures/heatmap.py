@@ -84,6 +84,11 @@ class HeatmapData:
     best: Place | None
     """The cell of the highest accuracy. If None, there are no labels."""
 
+    @property
+    def shows_seeds(self) -> bool:
+        """Whether a tile says its number of seeds: they differ."""
+        return len(_numbers_of_seeds(cell for _, cell in self.cells())) > 1
+
     def cells(self) -> Iterator[tuple[Place, Cell]]:
         """All cells with their places."""
         for p, panel in enumerate(self.panels):
@@ -151,8 +156,14 @@ def _best(findings: Findings) -> Point | None:
 
 def _over(cells: Iterable[Cell]) -> str:
     """The number of seeds that the means are over."""
-    seeds = max(cell.spread.n for cell in cells if cell.status == Status.FINISHED)
-    return f", mean ± standard deviation over {seeds} seeds" if seeds > 1 else ", one seed"
+    numbers = _numbers_of_seeds(cells)
+    seeds = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"{numbers[0]}"
+    return f", mean ± standard deviation over {seeds} seeds" if numbers[-1] > 1 else ", one seed"
+
+
+def _numbers_of_seeds(cells: Iterable[Cell]) -> list[int]:
+    """The distinct numbers of seeds of the finished cells, in order; several after a race."""
+    return sorted({cell.spread.n for cell in cells if cell.status == Status.FINISHED})
 
 
 @our_settings()
@@ -234,6 +245,8 @@ def _draw_cell(ax: Axes, data: HeatmapData, place: Place, cell: Cell, colours: S
         ax.text(column, row + 0.08 * spreads, mean, size=size, **text)
         if spreads:
             ax.text(column, row - 0.16, f"± {cell.spread.std:.{data.decimals}f}", size=6.5, **text)
+        if data.shows_seeds:
+            ax.text(column, row - 0.33, f"n = {cell.spread.n}", size=6.5, **text)
     if place == data.picked:
         ax.add_patch(Rectangle(corner, TILE, TILE, **FRAME, linewidth=3, zorder=3, clip_on=False))
     elif cell.tied:

@@ -104,6 +104,8 @@ def _sweep(findings: Findings) -> Section:
         ("Seeds", ", ".join(_distinct(written["seed"]) or seeds) or "unknown"),
         ("Trials", wording.trial_counts(findings)),
     ]
+    if race := wording.race(findings):
+        rows.append(("Race", race))
     if len(written):
         splits = (_distinct(written[f"{stage}.split"]) for stage in ("pretrain", "train"))
         rows.append(("Training splits", wording.training_splits(*splits)))
