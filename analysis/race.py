@@ -1,8 +1,8 @@
 """A race of configurations: those that cannot be told apart run with one more seed, round after round.
 
 Every configuration runs with two seeds, the first round. After each round those go on that the criterion cannot tell
-from the one with its lowest mean, until one is left or all seeds have run (iterated racing, as in irace: Lopez-Ibanez et
-al. 2016).
+from the one with its lowest mean, until one is left or all seeds have run (iterated racing, as in irace: Lopez-Ibanez
+et al. 2016).
 """
 
 from collections.abc import Collection, Sequence

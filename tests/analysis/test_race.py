@@ -143,7 +143,8 @@ def test_a_replay_takes_the_seeds_in_the_order_they_are_given(tmp_path: Path) ->
         replay(findings, (0,))
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(3))
 def test_a_race_round_by_round_is_the_one_that_is_replayed(tmp_path: Path, seed: int) -> None:
     noise = np.random.default_rng(seed).normal(size=(5, len(SEEDS)))
     losses = {x / 10: tuple(4 + x / 10 + values / 5) for x, values in enumerate(noise)}

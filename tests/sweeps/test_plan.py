@@ -131,6 +131,8 @@ COMMON: dict[str, Any] = {
     "resources": {"cpu": 1.0, "gpu": 0.0, "total_cpu": None},
     "max_failures": 2,
     "run": None,
+    "ties": "agreement",  # later keys
+    "seeds": None,
 }
 
 

@@ -18,7 +18,7 @@ from sweeps.race import RaceJobs
 from sweeps.spec import load_spec
 from sweeps.tuning import Feed
 from tests.sweeps.launch import mixem, results, start_mixem, wait_for, write_sweep, written
-from tests.sweeps.plans import finish, plan_of, spec_of, train
+from tests.sweeps.plans import finish, plan_of, train
 
 AXES: dict[str, Any] = {"loss.lambda2": [0.0, 0.1, 0.5]}
 LOSSES = {0.0: (4.0, 4.2, 4.1, 4.0), 0.1: (4.1, 4.15, 4.1, 4.1), 0.5: (6.0, 6.2, 6.1, 6.0)}
@@ -123,6 +123,7 @@ def test_what_has_been_decided_stands_whatever_becomes_of_the_results(tmp_path: 
     assert list(race_plan(tmp_path).trials) == list(plan.trials)
 
 
+@pytest.mark.long
 def test_what_is_added_to_a_race_catches_up(tmp_path: Path) -> None:
     before = learn_all(tmp_path)
     grown = race_plan(tmp_path, axes={"loss.lambda2": [0.0, 0.1, 0.5, 0.2]})
@@ -196,7 +197,8 @@ def test_each_further_round_is_told_and_is_the_phase(tmp_path: Path, datasets: d
     assert race.jobs.phase == "round 3 of 3"
 
 
-@pytest.mark.parametrize("ended", [1, 7, 8, 9, 12])
+@pytest.mark.long
+@pytest.mark.parametrize("ended", [1, 8, 9])
 def test_an_interrupted_race_goes_on_as_an_uninterrupted_one(
     tmp_path: Path, datasets: dict[str, Dataset], ended: int
 ) -> None:
@@ -249,7 +251,7 @@ def test_what_has_run_before_is_not_run_again_in_a_round(tmp_path: Path, dataset
     learn(grown, [ran])
     grown.run.trial(failed).fail("push became NaN")
     race.take()
-    assert race.seeds() == [0] * 3 + [1] * 3, "one has failed, so the other is left"
+    assert sorted(race.seeds()) == [0] * 3 + [1] * 3, "one has failed, so the other is left"
     assert (race.jobs.statuses[ran], race.jobs.statuses[failed]) == (Status.FINISHED, Status.FAILED)
 
 
@@ -308,9 +310,13 @@ def test_a_killed_race_takes_up_the_round_it_was_in(tmp_path: Path) -> None:
     cut.mkdir()
     mixem("sweep", write_race(whole))
     file, run = write_race(cut), Run(cut / "run")
-    for condition in (lambda: len(results(run.path)) >= 2, lambda: len(run.bases()) == 3 and len(run.spec().trials) == 10):
+
+    def is_amid(bases: int, finished: int) -> bool:
+        return len(run.bases()) == bases and len(results(run.path)) >= finished
+
+    for moment in ((2, 2), (3, 4)):
         with start_mixem("sweep", file) as driver:
-            wait_for(lambda condition=condition: condition() or driver.poll() is not None)
+            wait_for(lambda moment=moment: is_amid(*moment) or driver.poll() is not None)
             assert driver.poll() is None, "the kill was to come half-way"
             driver.send_signal(signal.SIGKILL)
         before = written(run.path)
