@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from analysis.audit import Audit
 from analysis.figures.style import GRAY, INK, PICKED, finish, our_settings, panels
 from analysis.findings import Findings
+from analysis.formats import number
 
 
 def audit_panels(findings: Findings) -> tuple[Audit, ...]:
@@ -23,7 +24,7 @@ def draw_audit(audits: Sequence[Audit]) -> Figure:
         scores = [100 * score for score in audit.scores]
         ax.plot(audit.values, scores, "o", color=GRAY, markersize=4.5, markeredgewidth=0, alpha=0.8)
         ax.plot(audit.values[audit.picked], scores[audit.picked], "D", color=PICKED, markersize=6.5, label="its pick")
-        rho = f"ρ = {audit.spearman.value:+.2f}" if math.isfinite(audit.spearman.value) else "ρ unknown"
+        rho = f"ρ = {number(audit.spearman.value, 2)}" if math.isfinite(audit.spearman.value) else "ρ unknown"
         ax.set_title(f"{audit.criterion}, {rho}", size=9.5, color=INK, loc="left")
         finish(ax, "lower is better" if audit.sign > 0 else "higher is better", "ACC in %")
         ax.locator_params(axis="x", nbins=4)

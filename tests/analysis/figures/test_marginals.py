@@ -12,6 +12,7 @@ from analysis.figures.interactions import draw_interactions, interactions
 from analysis.figures.marginals import draw_marginals, marginals
 from analysis.figures.save import KINDS, write_figure
 from analysis.findings import Findings
+from analysis.formats import number
 from tests.analysis.run_folder import RunBuilder
 
 
@@ -88,10 +89,13 @@ def test_interactions_are_drawn_with_a_line_for_each_value(whole_findings: Findi
 
 def test_the_audit_is_drawn_with_each_criterions_pick(whole_findings: Findings) -> None:
     panels = audit_panels(whole_findings)
-    for ax, audit in zip(draw_audit(panels).axes, panels, strict=True):
+    figure = draw_audit(panels)
+    for ax, audit in zip(figure.axes, panels, strict=True):
         pick = np.concatenate(ax.lines[1].get_data())
         assert pick.tolist() == pytest.approx([audit.values[audit.picked], 100 * audit.scores[audit.picked]])
         assert ax.xaxis_inverted(), "a loss is better to the right"
+        assert ax.get_title(loc="left") == f"{audit.criterion}, ρ = {number(audit.spearman.value, 2)}"
+    assert "−" in figure.axes[1].get_title(loc="left"), "a true minus sign, as in the table"
 
 
 def test_one_configuration_has_no_audit_to_draw(one_seed: RunBuilder) -> None:
