@@ -40,7 +40,7 @@ def telling_decimals(values: Iterable[float], least: int, lower_is_better: bool)
 
 def plural(count: int, noun: str) -> str:
     """A count and its noun, whose plural ends in s."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def escaped(text: str, is_shown: Callable[[str], bool] = str.isprintable) -> str:

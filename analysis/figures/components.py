@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from analysis.embedding import Embedding, Images
 from analysis.figures.lettering import families, fitting
 from analysis.figures.style import INK, our_settings
+from analysis.formats import plural
 
 MIN_SHARE = 0.01
 """Components that hold less of a class have no row."""
@@ -125,7 +126,7 @@ def draw_class(data: ClassRows) -> Figure:
     """A row for each component that holds the class: its bar in the class's histogram, and its images."""
     (name,) = fitting([data.name], MAX_TITLE)
     of = f", the {len(data.rows)} largest of {data.held} components" if data.held > len(data.rows) else ""
-    figure, ax, bottoms = sheet(len(data.rows), MAX_IMAGES, f"{name}: {data.size:,} test images{of}")
+    figure, ax, bottoms = sheet(len(data.rows), MAX_IMAGES, f"{name}: {plural(data.size, 'test image')}{of}")
     step = HISTOGRAM / max(len(data.shares), MIN_BARS)
     middles = EDGE + step * (np.arange(len(data.shares)) + 0.5)
     heights = IMAGE / (1.25 * max(data.shares)) * np.array(data.shares)
@@ -159,7 +160,7 @@ def draw_gallery(data: Sequence[ComponentRow]) -> Figure:
         which = f"the {len(rows)} largest of {len(data)} mixture components"
     figure, ax, bottoms = sheet(len(rows), MAX_GALLERY_IMAGES, f"Random test images of {which}", CAPTION)
     for bottom, row in zip(bottoms, rows, strict=True):
-        size = f"{row.size:,} images ({100 * row.share:.1f} %)"
+        size = f"{plural(row.size, 'image')} ({100 * row.share:.1f} %)"
         ax.text(
             EDGE, bottom + 0.62 * IMAGE, f"component {row.component}", size=9, weight="bold", color=INK, va="center"
         )
