@@ -29,6 +29,7 @@ mount -o remount,ro,bind {shared}/fixed
 exec {python} -m ray.scripts.scripts start --address={address} --num-cpus=1 --block
 """
 """A node that has other disks at some places and cannot write to fixed/."""
+STARTS = 3
 PRIVATE = ("unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "sh", "-ec")
 SCRATCH = "scratch"
 """The driver's TMPDIR."""
@@ -57,16 +58,22 @@ def there(host: Host, count: int) -> bool:
 
 @contextmanager
 def node(host: Host, count: int, *places: str) -> Iterator[Process]:
-    """A node of one CPU, whose disks at `places` are its own: its process, as seen from outside; the `count`th."""
+    """A node of one CPU, whose disks at `places` are its own: its process, as seen from outside; the `count`th.
+
+    Ray gives up a node that is not there after 30 s, as on a busy machine: it is started again.
+    """
     script = NODE.format(shared=host.home, places=" ".join(places), python=sys.executable, address=ADDRESS)
     log = host.home / f"node-{count}.log"
-    with log.open("w") as output, start(*host.command(*PRIVATE, script), stdout=output.fileno()) as process:
-        try:
-            wait_for(lambda: there(host, count) or process.poll() is not None)
-            assert process.poll() is None, f"the node ended: {log.read_text()}"
-            yield process
-        finally:
-            kill(process)
+    for _ in range(STARTS):
+        with log.open("w") as output, start(*host.command(*PRIVATE, script), stdout=output.fileno()) as process:
+            try:
+                wait_for(lambda: there(host, count) or process.poll() is not None)
+                if process.poll() is None:
+                    yield process
+                    return
+            finally:
+                kill(process)
+    raise AssertionError(f"the node ended: {log.read_text()}")
 
 
 def kill(node: Process) -> None:
