@@ -60,9 +60,10 @@ def test_correlations_are_those_of_scipy_signed_for_a_lower_loss(rising: dict[st
     assert own.kendall.value == pytest.approx(-kendalltau(own.values, own.scores).statistic)
 
 
-@pytest.fixture
-def label_free(run: RunBuilder) -> tuple[dict[str, float], dict[str, Audit]]:
+@pytest.fixture(scope="module")
+def label_free(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, float], dict[str, Audit]]:
     """Accuracies by trial, and the audits of a run whose label-free criteria rise from trial to trial."""
+    run = RunBuilder(tmp_path_factory.mktemp("runs") / "label_free")
     accuracy = {trial: 0.4 + 0.01 * ((5 * i) % 27) for i, trial in enumerate(run.configs)}
     for i, trial in enumerate(run.configs):
         run.finish(trial, acc=accuracy[trial], label_free=dict.fromkeys(LABEL_FREE, 0.01 * i))

@@ -33,6 +33,7 @@ def claims_of(
     return run.findings().claims
 
 
+@pytest.mark.long
 def test_what_the_grid_shows_clearly_holds(tmp_path: Path) -> None:
     off, pull, own, reference = claims_of(tmp_path, lambda loss: -loss.lambda4 + 0.1 * loss.lambda3)
     assert off.verdict == pull.verdict == own.verdict == reference.verdict == "holds"
@@ -43,6 +44,7 @@ def test_what_the_grid_shows_clearly_holds(tmp_path: Path) -> None:
     assert (reference.n, reference.seeds, reference.effect) == pytest.approx((27, 3, 1))
 
 
+@pytest.mark.long
 def test_what_the_grid_refutes_does_not_hold(tmp_path: Path) -> None:
     off, pull, *_ = claims_of(tmp_path, lambda loss: loss.lambda4 - 2 * loss.lambda3)
     assert off.verdict == pull.verdict == "does not hold"
@@ -50,12 +52,14 @@ def test_what_the_grid_refutes_does_not_hold(tmp_path: Path) -> None:
     assert pull.effect == pytest.approx(-10, abs=0.8)
 
 
+@pytest.mark.long
 def test_off_has_to_beat_every_other_value(tmp_path: Path) -> None:
     off, *_ = claims_of(tmp_path, lambda loss: {0.0: 0.1, 0.05: 0.0, 0.1: 0.2}[loss.lambda4])
     assert off.effect == pytest.approx(-10, abs=0.5)
     assert off.verdict == "does not hold"
 
 
+@pytest.mark.long
 def test_noise_decides_nothing(tmp_path: Path) -> None:
     assert {c.verdict for c in claims_of(tmp_path, lambda loss: 0.0, noise=0.2)[:2]} == {"not enough data"}
 
@@ -66,6 +70,7 @@ def test_a_single_seed_decides_nothing(tmp_path: Path) -> None:
     assert judged[0].p < 0.05
 
 
+@pytest.mark.long
 def test_pairs_share_everything_else(tmp_path: Path) -> None:
     """Seeds and the other weights shift the accuracy by far more than pull does, and do not matter."""
     shift = {point: value for value, point in enumerate(itertools.product((0.0, 0.01, 0.1), (0.0, 0.05, 0.1)))}
@@ -93,6 +98,7 @@ def test_a_grid_without_the_values_cannot_tell(tmp_path: Path, axes: Axes) -> No
     assert claim_line(off) == "pull off is best: not enough data"
 
 
+@pytest.mark.long
 def test_equal_accuracies_are_no_effect(tmp_path: Path) -> None:
     off, *_ = claims_of(tmp_path, lambda loss: 0.0, noise=0)
     assert (off.effect, off.p, off.verdict) == (0, 1, "does not hold")

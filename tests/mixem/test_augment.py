@@ -89,6 +89,7 @@ def test_each_operation_equals_torchvisions(only: str, channels: int) -> None:
     assert_as_torchvision(make_images(channels=channels), parameters, config)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [(20, 20), (28, 45), (50, 21), (9, 13)], ids=str)
 def test_the_whole_pipeline_equals_torchvisions(size: tuple[int, int], channels: int) -> None:

@@ -64,6 +64,7 @@ def copy(trial: TrialFolder, tmp_path: Path) -> TrialFolder:
 # Training
 
 
+@pytest.mark.long
 def test_training_leaves_a_finished_trial_and_its_base_encoder(trial: TrialFolder, small: Configure) -> None:
     run = Run(trial.path.parent.parent)
     assert trial == run.trial(config_hash(small()))
@@ -71,6 +72,7 @@ def test_training_leaves_a_finished_trial_and_its_base_encoder(trial: TrialFolde
     assert names(run.path) == ["base", "trials"]
 
 
+@pytest.mark.long
 def test_training_gives_the_weights_of_an_experiment(
     trial: TrialFolder, small: Configure, synthetic: Dataset, tmp_path: Path
 ) -> None:
@@ -104,6 +106,7 @@ def test_a_finished_trial_is_not_trained_again(copy: TrialFolder, small: Configu
     assert copy.weights_file.stat() == before
 
 
+@pytest.mark.long
 def test_a_trial_starts_from_the_base_encoder_that_is_there(small: Configure, tmp_path: Path) -> None:
     config, lines = small("pretrain.epochs=1", "train.epochs=1"), Lines()
     base = pretrain(config, tmp_path, lines.append)
@@ -113,6 +116,7 @@ def test_a_trial_starts_from_the_base_encoder_that_is_there(small: Configure, tm
     assert epochs(lines) == ["pretrain 1/1", "train 1/1"]
 
 
+@pytest.mark.long
 def test_processes_side_by_side_train_a_base_encoder_once(small: Configure, tmp_path: Path) -> None:
     """Threads here: the lock is an open file's, not a process's."""
     configs = [small(SAVING, f"loss.lambda2={weight}", "train.epochs=1") for weight in (0.1, 0.2, 0.3)]
@@ -141,6 +145,7 @@ def test_who_waits_for_a_base_encoder_that_fails_is_told_why(small: Configure, t
             task.result()
 
 
+@pytest.mark.long
 def test_an_interrupted_training_goes_on(trial: TrialFolder, small: Configure, tmp_path: Path) -> None:
     def interrupt(line: str) -> None:
         if line.startswith("train 2/4"):

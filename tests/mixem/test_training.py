@@ -197,6 +197,7 @@ def test_the_optimiser_is_adam_with_l2(start: Start) -> None:
         torch.testing.assert_close(training.model.state_dict()[key], value, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.long
 def test_trials_see_the_same_batches(start: Start) -> None:
     """With steps too small to count, every trial of a seed measures the same raw terms, whatever its weights."""
     still = ("train.learning_rate=1e-30", "train.epochs=2", "validation.every=2")
@@ -312,6 +313,7 @@ def unweighted(start: Start) -> dict[str, float]:
     return run(start(MIXEM, *UNWEIGHTED))[-1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("term", "weight"), TERM_WEIGHTS.items())
 def test_a_weight_lowers_its_term(start: Start, unweighted: dict[str, float], term: str, weight: str) -> None:
     weighted = run(start(MIXEM, *UNWEIGHTED, f"loss.{weight}=20"))[-1]

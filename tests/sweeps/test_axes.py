@@ -43,6 +43,7 @@ def drawn(axes: Axes, seed: int, count: int) -> list[Point]:
     return list(itertools.islice(random_points(axes, seed), min(count, int(min(size(axes), 100)))))
 
 
+@pytest.mark.long
 @given(axes, seeds, st.integers(1, 20))
 def test_random_points_lie_on_their_axes_and_differ(axes: Axes, seed: int, count: int) -> None:
     points = drawn(axes, seed, count)

@@ -287,6 +287,7 @@ def test_every_class_is_named_in_every_figure() -> None:
     assert all(draw_class(class_rows(trial, label)).texts[0].get_text() for label in labels_of(trial))
 
 
+@pytest.mark.long
 def test_no_name_of_a_class_leaves_its_figure() -> None:
     trial = many_classes(len(NAMES), NAMES)
     matrix, points = confusion(trial), projected_of(trial)

@@ -167,6 +167,7 @@ def test_table_1_is_what_the_presets_train_with(name: str) -> None:
     assert (loss.lambda1, loss.lambda2, loss.lambda3, loss.lambda4) == (1, *TABLE_1[name])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "axes",
     [
@@ -199,6 +200,7 @@ def test_text_is_white_on_dark_and_black_on_bright(accuracy: HeatmapData) -> Non
     assert colours[f"{accuracy.vmax:.1f}"] == "#000000"
 
 
+@pytest.mark.long
 def test_drawing_in_threads_gives_the_same_picture(accuracy: HeatmapData) -> None:
     first = png(draw_heatmap(accuracy))
     with ThreadPoolExecutor(2) as pool:

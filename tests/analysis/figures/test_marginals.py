@@ -112,6 +112,7 @@ def test_a_title_stays_within_a_narrow_figure(crossed: Findings) -> None:
     assert title.get_window_extent().x1 <= figure.bbox.x1
 
 
+@pytest.mark.long
 def test_a_users_matplotlibrc_decides_nothing(crossed: Findings, tmp_path: Path) -> None:
     effects = marginals(crossed)
     write_figure(tmp_path / "ours", "marginals", draw_marginals(effects))
