@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -148,13 +148,19 @@ class Findings:
 
     @cached_property
     def ties(self) -> Ties | None:
-        """The configurations that the criterion cannot tell from its lowest. If None, nothing can be picked."""
+        """The configurations that the criterion cannot tell from its lowest. If None, nothing can be picked.
+
+        Those of a race that had been told apart before are counted among the compared.
+        """
         lowest = self._lowest[0]
         if lowest is None:
             return None
         seeds = dict(zip(self.results["trial"], self.results["seed"], strict=True))
         by_draw = criterion_by_draw(self.results, self.spec.criterion, self.spec.reference)
-        return ties(self.candidates, lowest.key, seeds, by_draw)
+        among = ties(self.candidates, lowest.key, seeds, by_draw)
+        if self.spec.seeds is None or len(among.tied) < 2:
+            return among
+        return replace(among, compared=sum(c.status == Status.FINISHED for c in self.configurations))
 
     @cached_property
     def decision(self) -> Decision | None:

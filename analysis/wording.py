@@ -222,9 +222,10 @@ def rule(spec: RunSpec) -> Markup:
     """How the choice is made."""
     text = (
         "lowest <em>{}</em> validation loss: {}. Mean over the seeds; only configurations whose trials have all "
-        "finished take part; {}. No labels are used."
+        "finished take part{}; {}. No labels are used."
     )
-    return Markup(text).format(spec.criterion, formula(spec.criterion, spec.reference), TIE_RULES[spec.ties])
+    raced = ", after a race those with the most seeds" if spec.seeds else ""
+    return Markup(text).format(spec.criterion, formula(spec.criterion, spec.reference), raced, TIE_RULES[spec.ties])
 
 
 TIE_RULES = {

@@ -43,8 +43,9 @@ class Plan:
 
             return cls(spec, folder, proposed_trials(spec, folder))
         if spec.seeds:
-            recorded = folder.spec().trials if folder.spec_file.exists() else ()
-            return cls(spec, folder, _raced(spec, recorded))._up_to_date()
+            before = folder.spec() if folder.spec_file.exists() else None
+            decided = before.trials if before and before.seeds else ()
+            return cls(spec, folder, _raced(spec, decided))._up_to_date()
         return cls(spec, folder, spec.trials())
 
     @property

@@ -181,6 +181,13 @@ def test_the_choice_is_made_among_those_with_the_most_seeds(over: RunBuilder) ->
     assert (audit.configuration, audit.n) == (findings.selection.configuration, 3)
 
 
+def test_those_told_apart_before_are_counted_among_the_compared(tmp_path: Path) -> None:
+    findings = raced(tmp_path, begun(3) | {0.1: (1.1, 1.15, 1.1), 0.5: (3.0, 3.2)}).findings()
+    assert findings.ties
+    assert (len(findings.ties.tied), findings.ties.compared) == (2, 3)
+    assert "after a race those with the most seeds" in wording.rule(findings.spec)
+
+
 def test_without_a_race_all_configurations_can_be_picked(over: RunBuilder) -> None:
     over.spec(seeds=None)
     findings = over.findings()

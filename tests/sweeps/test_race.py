@@ -138,6 +138,15 @@ def test_what_is_added_to_a_race_catches_up(tmp_path: Path) -> None:
     assert [seed for weight, seed in points(grown) if weight == 0.2] == [0, 1, 2, 3]
 
 
+def test_a_grid_that_was_planned_before_decides_nothing_and_is_used(tmp_path: Path) -> None:
+    grid = plan_of(tmp_path, axes={**AXES, "seed": [0, 1, 2, 3]})
+    grid.write()
+    learn(grid, [hash for hash, config in grid.trials.items() if config.seed < 3])
+    race = race_plan(tmp_path)
+    assert points(race) == [*FIRST_ROUND, (0.0, 2), (0.1, 2), (0.0, 3), (0.1, 3)]
+    assert len(race.missing(race.snapshot())) == 2
+
+
 def test_a_shorter_race_leaves_out_the_seeds_it_does_not_come_to(tmp_path: Path) -> None:
     learn_all(tmp_path)
     assert points(race_plan(tmp_path, seeds={"race": 3})) == [*FIRST_ROUND, (0.0, 2), (0.1, 2)]
@@ -192,7 +201,7 @@ def test_each_further_round_is_told_and_is_the_phase(tmp_path: Path, datasets: d
     race = Race(tmp_path, datasets)
     assert race.jobs.phase == "round 1 of 3"
     race.take()
-    going_on = ["2 of 3 configurations go on with seed 2", "2 of 2 configurations go on with seed 3"]
+    going_on = ["2 of 3 configurations go on with seed 2", "2 of 3 configurations go on with seed 3"]
     assert race.lines == [f"round {number} of 3: {text}" for number, text in enumerate(going_on, 2)]
     assert race.jobs.phase == "round 3 of 3"
 
