@@ -22,8 +22,8 @@ def print_verdicts(benches: Sequence[Bench], verdicts: pd.DataFrame, console: Co
     )
     print_table(whole(_by_size(verdicts) if len(benches) == 1 else _by_run(verdicts)), console)
     console.print(
-        "The pick of reference-ties-1 with all seeds, and SimCLR + K-means: accuracy, agreement between seeds (ARI); how "
-        "many configurations that agree more or less than it beat it",
+        "The pick of reference-ties-1 with all seeds, and SimCLR + K-means: accuracy, agreement of seeds (ARI);\n"
+        "how many configurations that agree more with themselves than it, or less, beat it",
         highlight=False,
     )
     print_table(whole(_baselines(benches)), console)
