@@ -6,7 +6,7 @@ Labels enter here, after each choice is made.
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,10 +16,12 @@ from scipy.stats import spearmanr
 from analysis.embedding import load_clusters
 from analysis.evidence import Evidence, agreement, gather
 from analysis.findings import Findings
+from analysis.race import Replay, replay
 from analysis.rules import RULES
 from analysis.selection import ACCURACY, Configuration, preference
 from analysis.statistics import Floats
 from mixem.errors import MixemError
+from mixem.records import FIRST_SEEDS
 from mixem.run import Status
 
 BASELINE_ACCURACY = "baseline.simclr_kmeans.acc"
@@ -56,6 +58,8 @@ class Bench:
     """Accuracy of SimCLR + K-means, in the mean over the seeds; NaN where it was not scored."""
     baseline_agreement: float
     """The mean adjusted Rand index of its clusters over the pairs of seeds; NaN where they were not kept."""
+    race: Replay | None
+    """What a race would have come to, ties decided by agreement. If None, there are fewer than three seeds."""
 
     @classmethod
     def of(cls, findings: Findings) -> "Bench":
@@ -67,15 +71,17 @@ class Bench:
         if not np.isfinite(accuracies).all():
             raise MixemError(f"{findings.run}: has no labels, so no choice can be judged")
         first = table.loc[trials[0]]
+        seeds = tuple(map(int, first["seed"]))
         baselines = table.loc[[t for row in trials for t in row]].drop_duplicates("base")
         return cls(
             name=findings.run.path.name,
             configurations=chosen,
-            seeds=tuple(map(int, first["seed"])),
+            seeds=seeds,
             evidence=gather(findings.run, findings.results, findings.losses, chosen, findings.spec.reference),
             accuracies=accuracies.mean(axis=1),
             baseline=float(baselines[BASELINE_ACCURACY].astype(float).mean()),
             baseline_agreement=agreement([load_clusters(findings.run.base(str(hash))) for hash in first["base"]]),
+            race=_race(findings, chosen, seeds),
         )
 
     @cached_property
@@ -97,6 +103,14 @@ def _comparable(findings: Findings) -> tuple[Configuration, ...]:
     if len(chosen) < 2:
         raise MixemError(f"{findings.run}: fewer than two configurations have all their trials finished")
     return tuple(chosen)
+
+
+def _race(findings: Findings, chosen: Sequence[Configuration], seeds: Sequence[int]) -> Replay | None:
+    if len(seeds) <= FIRST_SEEDS:
+        return None
+    rows = findings.results["trial"].isin([trial for c in chosen for trial in c.trials])
+    spec = findings.spec.model_copy(update={"ties": "agreement"})
+    return replay(replace(findings, results=findings.results[rows], spec=spec), seeds)
 
 
 def judge(bench: Bench) -> list[Verdict]:

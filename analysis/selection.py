@@ -160,10 +160,13 @@ def _status(statuses: set[str]) -> Status:
 
 
 def finalists(candidates: Iterable[Configuration]) -> tuple[Configuration, ...]:
-    """Those with the most trials: in a race, those that could not be told apart by fewer seeds."""
+    """Those with the most trials: in a race, those that could not be told apart by fewer seeds.
+
+    Where all of them failed, those with the next most.
+    """
     candidates = tuple(candidates)
-    most = max((len(c.trials) for c in candidates), default=0)
-    return tuple(c for c in candidates if len(c.trials) == most)
+    counts = {len(c.trials) for c in candidates if c.status != Status.FAILED}
+    return tuple(c for c in candidates if len(c.trials) == max(counts, default=0))
 
 
 def preference(configuration: Configuration) -> tuple[Any, ...]:

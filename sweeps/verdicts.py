@@ -23,7 +23,8 @@ def print_verdicts(benches: Sequence[Bench], verdicts: pd.DataFrame, console: Co
     print_table(whole(_by_size(verdicts) if len(benches) == 1 else _by_run(verdicts)), console)
     console.print(
         "The pick of reference-ties-1 with all seeds, and SimCLR + K-means: accuracy, agreement of seeds (ARI);\n"
-        "how many configurations that agree more with themselves than it, or less, beat it",
+        "how many configurations that agree more with themselves than it, or less, beat it;\n"
+        "how many of the trials a race needs",
         highlight=False,
     )
     print_table(whole(_baselines(benches)), console)
@@ -58,7 +59,19 @@ def _by_run(verdicts: pd.DataFrame) -> Table:
 
 def _baselines(benches: Sequence[Bench]) -> Table:
     """Whether the picks with all seeds beat SimCLR + K-means, and how well each agrees with itself between seeds."""
-    headings = ("of", "seeds", "best", "pick", "agrees", "K-means", "agrees", "more, beat it", "less, beat it")
+    headings = (
+        "of",
+        "seeds",
+        "best",
+        "pick",
+        "agrees",
+        "K-means",
+        "agrees",
+        "more, beat it",
+        "less, beat it",
+        "race",
+        "its pick",
+    )
     table = _table("run")
     for heading in headings:
         table.add_column(heading, justify="right")
@@ -75,6 +88,7 @@ def _baselines(benches: Sequence[Bench]) -> Table:
             _number(100 * bench.baseline, ".1f"),
             _number(bench.baseline_agreement, ".2f"),
             *_beating(bench),
+            *_raced(bench),
         )
     return table
 
@@ -88,6 +102,14 @@ def _beating(bench: Bench) -> list[str]:
         return ["-", "-"]
     more, beat = bench.evidence.agreement > bench.baseline_agreement, bench.accuracies > bench.baseline
     return [f"{(beat & group).sum()} of {group.sum()}" for group in (more, ~more)]
+
+
+def _raced(bench: Bench) -> list[str]:
+    """How many of the trials a race needs, and the accuracy of its pick."""
+    if bench.race is None:
+        return ["-", "-"]
+    (accuracy,) = [a for a, c in zip(bench.accuracies, bench.configurations, strict=True) if c.key == bench.race.pick]
+    return [f"{bench.race.trials} of {bench.evidence.collapsed.size}", _number(100 * accuracy, ".1f")]
 
 
 def _table(title: str) -> Table:

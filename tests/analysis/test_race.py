@@ -13,6 +13,7 @@ from analysis.findings import Findings
 from analysis.race import next_round, replay
 from analysis.selection import finalists
 from analysis.status import status_lines
+from mixem.run import Status
 from tests.analysis.figures.drawn import texts
 from tests.analysis.run_folder import RunBuilder
 
@@ -200,6 +201,14 @@ def test_finalists_have_the_most_trials(over: RunBuilder) -> None:
     assert [len(c.trials) for c in finalists(everyone)] == [3, 3]
     assert finalists(finalists(everyone)) == finalists(everyone)
     assert finalists([]) == ()
+
+
+def test_where_all_finalists_failed_those_before_them_are_picked_from(over: RunBuilder) -> None:
+    everyone = over.findings().configurations
+    failed = [replace(c, status=Status.FAILED) if len(c.trials) == 3 else c for c in everyone]
+    assert [len(c.trials) for c in finalists(failed)] == [2]
+    one = [replace(c, status=Status.FAILED) if c == finalists(everyone)[0] else c for c in everyone]
+    assert [len(c.trials) for c in finalists(one)] == [3, 3], "the other is picked"
 
 
 def test_a_race_is_told_in_a_sentence(over: RunBuilder) -> None:
