@@ -5,9 +5,11 @@ Labels enter here, after each choice is made.
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,7 +22,7 @@ from analysis.race import Replay, replay
 from analysis.rules import RULES
 from analysis.selection import ACCURACY, Configuration, preference
 from analysis.statistics import Floats
-from mixem.errors import MixemError
+from mixem.errors import ConfigError, MixemError
 from mixem.records import FIRST_SEEDS
 from mixem.run import Status
 
@@ -62,7 +64,7 @@ class Bench:
     """What a race would have come to, ties decided by agreement. If None, there are fewer than three seeds."""
 
     @classmethod
-    def of(cls, findings: Findings) -> "Bench":
+    def of(cls, findings: Findings, name: str) -> "Bench":
         """Raises MixemError for a run without labels, or without two configurations that finished with all seeds."""
         chosen = _comparable(findings)
         table = findings.results.set_index("trial")
@@ -74,7 +76,7 @@ class Bench:
         seeds = tuple(map(int, first["seed"]))
         baselines = table.loc[[t for row in trials for t in row]].drop_duplicates("base")
         return cls(
-            name=findings.run.path.name,
+            name=name,
             configurations=chosen,
             seeds=seeds,
             evidence=gather(findings.run, findings.results, findings.losses, chosen, findings.spec.reference),
@@ -94,6 +96,23 @@ class Bench:
         count = len(self.seeds)
         for size in range(min(2, count), count + 1):
             yield from map(list, itertools.combinations(range(count), size))
+
+
+def names(runs: Sequence[Path]) -> list[str]:
+    """Short names that tell run folders apart: digits and cifar10 for results/digits/run and results/cifar10/run.
+
+    Raises ConfigError where two are the same folder.
+    """
+    if repeated := [run for run, count in Counter(runs).items() if count > 1]:
+        raise ConfigError(f"RUN: {repeated[0]} is given twice; each run counts once")
+    parts = [run.parts for run in runs]
+    while len(runs) > 1 and len({part[-1] for part in parts}) == 1:
+        parts = [part[:-1] for part in parts]
+    return next(
+        tails
+        for count in itertools.count(1)
+        if len(set(tails := ["/".join(part[-count:]) for part in parts])) == len(runs)
+    )
 
 
 def _comparable(findings: Findings) -> tuple[Configuration, ...]:

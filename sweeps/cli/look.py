@@ -66,11 +66,12 @@ def audit(
     from analysis.figures.regrets import draw_regrets
     from analysis.figures.save import write_figure
     from analysis.findings import Findings
-    from analysis.laboratory import Bench, judge, overall, table_of
+    from analysis.laboratory import Bench, judge, names, overall, table_of
     from mixem.files import write_text
     from sweeps.verdicts import print_verdicts
 
-    benches = [Bench.of(Findings.of(existing(run))) for run in runs]
+    folders = [existing(run).absolute() for run in runs]
+    benches = [Bench.of(Findings.of(run), name) for run, name in zip(folders, names(folders), strict=True)]
     verdicts = table_of(verdict for bench in benches for verdict in judge(bench))
     print_verdicts(benches, verdicts, Console())
     if csv:

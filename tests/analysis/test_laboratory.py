@@ -11,10 +11,10 @@ import yaml
 
 from analysis.export import write_best
 from analysis.findings import Findings
-from analysis.laboratory import Bench, Verdict, judge, overall, table_of
+from analysis.laboratory import Bench, Verdict, judge, names, overall, table_of
 from analysis.rules import RULES
 from analysis.wording import agreements, decided, picked
-from mixem.errors import MixemError
+from mixem.errors import ConfigError, MixemError
 from tests.analysis.run_folder import RunBuilder
 
 LABELS = np.repeat([0, 1], 100)
@@ -61,7 +61,7 @@ def by(rule: str, seeds: int, verdicts: list[Verdict]) -> Verdict:
 
 def test_a_pick_is_judged_by_its_accuracy_over_all_seeds(run: RunBuilder) -> None:
     """Of the pairs of seeds (0, 1) and (0, 2) have the second's loss equal or above the first's, (1, 2) below it."""
-    verdicts = judge(Bench.of(finish(run, SWAPPED).findings()))
+    verdicts = judge(Bench.of(finish(run, SWAPPED).findings(), "three"))
     assert {(v.rule, v.seeds) for v in verdicts} == {(rule, size) for rule in RULES for size in (2, 3)}
     reference = by("reference", 2, verdicts)
     assert reference.mean_regret == pytest.approx((0.3 + 0.3 + 0.1) / 3)
@@ -74,15 +74,36 @@ def test_a_pick_is_judged_by_its_accuracy_over_all_seeds(run: RunBuilder) -> Non
     assert by("reference-ties-1", 3, verdicts).mean_regret == pytest.approx(0.1)
 
 
+def in_points(verdict: Verdict) -> tuple[float, float]:
+    return round(100 * verdict.mean_regret, 1), round(100 * verdict.max_regret, 1)
+
+
+@pytest.mark.long
+def test_the_kept_records_of_a_real_run_give_the_documented_regrets() -> None:
+    """Digits, 12 configurations x 4 seeds: mean and largest regret in points, of 2, 3 and 4 seeds."""
+    run = Path(__file__).parents[2] / "docs" / "results" / "digits-12x4" / "run"
+    verdicts = judge(Bench.of(Findings.of(run), "digits"))
+    regrets = {
+        rule: [in_points(by(rule, seeds, verdicts)) for seeds in (2, 3, 4)]
+        for rule in ("reference", "agreement", "reference-ties-1", "reference-ties-2")
+    }
+    assert regrets == {
+        "reference": [(2.5, 4.4), (2.6, 3.5), (3.5, 3.5)],
+        "agreement": [(0.9, 3.8), (0.3, 0.7), (0.7, 0.7)],
+        "reference-ties-1": [(0.1, 0.3), (0.1, 0.3), (0.0, 0.0)],
+        "reference-ties-2": [(0.9, 3.8), (0.3, 0.7), (0.0, 0.0)],
+    }
+
+
 def test_a_rule_without_its_evidence_is_not_judged(run: RunBuilder) -> None:
-    verdicts = judge(Bench.of(finish(run).findings()))
+    verdicts = judge(Bench.of(finish(run).findings(), "three"))
     assert math.isnan(by("agreement", 2, verdicts).mean_regret)
     assert by("reference-ties-1", 2, verdicts).mean_regret == by("reference", 2, verdicts).mean_regret
 
 
 def test_a_table_of_a_run_weighs_the_subsets(run: RunBuilder) -> None:
     """Three pairs and one triple of seeds."""
-    table = table_of(judge(Bench.of(finish(run, SWAPPED).findings())))
+    table = table_of(judge(Bench.of(finish(run, SWAPPED).findings(), "three")))
     assert list(table)[:4] == ["run", "rule", "seeds", "mean_regret"]
     assert list(table)[4:] == ["max_regret", "against_baseline", "rho"]
     regret = overall(table).loc[("reference", "three")]
@@ -93,7 +114,7 @@ def test_a_table_of_a_run_weighs_the_subsets(run: RunBuilder) -> None:
 
 def test_a_run_of_one_seed_is_judged_by_that_one(tmp_path: Path) -> None:
     run = finish(RunBuilder(tmp_path / "one", axes=AXES | {"seed": [0]}), SWAPPED)
-    verdicts = judge(Bench.of(run.findings()))
+    verdicts = judge(Bench.of(run.findings(), "three"))
     assert {v.seeds for v in verdicts} == {1}
     assert by("reference", 1, verdicts).mean_regret == pytest.approx(0.3)
 
@@ -101,19 +122,28 @@ def test_a_run_of_one_seed_is_judged_by_that_one(tmp_path: Path) -> None:
 def test_configurations_with_a_failed_trial_are_left_out(run: RunBuilder) -> None:
     finish(run, SWAPPED)
     run.fail(run.trial(lambda2=0.5, seed=1)).result_file.unlink()
-    bench = Bench.of(run.findings())
+    bench = Bench.of(run.findings(), "three")
     assert [c.point[0] for c in bench.configurations] == [0.0, 0.1]
     assert bench.best == pytest.approx(0.8)
 
 
 def test_what_cannot_be_judged_is_said(run: RunBuilder, tmp_path: Path) -> None:
     with pytest.raises(MixemError, match="fewer than two configurations have all their trials finished"):
-        Bench.of(run.findings())
+        Bench.of(run.findings(), "three")
     unlabelled = RunBuilder(tmp_path / "unlabelled", axes=AXES)
     for trial in unlabelled.configs:
         unlabelled.finish(trial, None)
     with pytest.raises(MixemError, match="has no labels"):
-        Bench.of(unlabelled.findings())
+        Bench.of(unlabelled.findings(), "unlabelled")
+
+
+def test_runs_have_the_shortest_names_that_tell_them_apart() -> None:
+    assert names([Path("/a/digits")]) == ["digits"]
+    assert names([Path("/a/digits/run"), Path("/a/cifar10/run")]) == ["digits", "cifar10"]
+    assert names([Path("/a/digits/run"), Path("/b/digits/run")]) == ["a", "b"]
+    assert names([Path("/a/x/1"), Path("/b/x/1"), Path("/b/x/2")]) == ["a/x/1", "b/x/1", "b/x/2"]
+    with pytest.raises(ConfigError, match="RUN: /a is given twice"):
+        names([Path("/a"), Path("/a")])
 
 
 # The rule in use
@@ -126,7 +156,7 @@ def lambda2(findings: Findings) -> float:
 
 def test_the_product_picks_what_the_laboratory_does(run: RunBuilder) -> None:
     findings = finish(run, SWAPPED).findings()
-    bench = Bench.of(findings)
+    bench = Bench.of(findings, "three")
     choice = bench.configurations[int(RULES["reference-ties-1"](bench.evidence).argmin())]
     assert findings.selection
     assert findings.selection.configuration == choice.key
