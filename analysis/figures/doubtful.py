@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from analysis.embedding import Embedding, Images
 from analysis.figures.components import CAPTION, EDGE, IMAGE, MAX_GALLERY_IMAGES, mosaic, sheet
 from analysis.figures.style import INK, our_settings
+from analysis.formats import plural
 from analysis.statistics import Floats
 
 MAX_ROWS = 6
@@ -50,6 +51,6 @@ def draw_doubtful(rows: Sequence[DoubtfulRow]) -> Figure | None:
     for bottom, row in zip(bottoms, rows, strict=False):
         agreed = f"{100 * row.agreement:.0f} % of pairs agree"
         ax.text(EDGE, bottom + 0.62 * IMAGE, agreed, size=8, weight="bold", color=INK, va="center")
-        ax.text(EDGE, bottom + 0.3 * IMAGE, f"{row.size:,} images", size=8, color=INK, va="center")
+        ax.text(EDGE, bottom + 0.3 * IMAGE, plural(row.size, "image"), size=8, color=INK, va="center")
         mosaic(ax, row.images, (CAPTION + 2 * EDGE, bottom))
     return figure
