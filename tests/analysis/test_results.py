@@ -77,6 +77,7 @@ def test_trials_equal_but_for_the_seed_share_a_configuration(small: RunBuilder) 
     assert table["base"].nunique() == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("file", "content", "reason"),
     [

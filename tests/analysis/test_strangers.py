@@ -51,6 +51,7 @@ ATTACKS: Mapping[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("attack", ATTACKS)
 @pytest.mark.parametrize("name", ["result.json", "config.yaml"])
 def test_a_trial_of_odd_files_is_damaged_and_the_others_are_read(small: RunBuilder, name: str, attack: str) -> None:
@@ -70,6 +71,7 @@ def test_an_odd_spec_is_one_line(small: RunBuilder, attack: str) -> None:
     assert len(str(caught.value)) < 1000
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_odd_weights_and_metrics_are_one_line(small: RunBuilder, tmp_path: Path, attack: str) -> None:
     hash, started, *_ = small.finish_all().configs
@@ -81,6 +83,7 @@ def test_odd_weights_and_metrics_are_one_line(small: RunBuilder, tmp_path: Path,
     assert any(f"trial {started}: epoch 0" in line for line in status_lines(small.run))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [10**400, 1e300, -1e300, 10**12])
 @pytest.mark.parametrize("key", ["seconds", "epochs", "validation.pull", "scores.mixem.nmi", "training.push"])
 def test_numbers_that_no_training_gives_are_damage(small: RunBuilder, key: str, number: float) -> None:
@@ -104,6 +107,7 @@ ARRAYS: Mapping[str, Any] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("key", "array"), [(key, array) for key, arrays in ARRAYS.items() for array in arrays])
 def test_misshapen_arrays_are_damage(small: RunBuilder, key: str, array: Any) -> None:
     hash, *_ = small.finish_all().configs

@@ -81,6 +81,7 @@ def assert_as_torchvision(images: Tensor, parameters: AugmentParameters, config:
 # Pixels
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("only", ONLY)
 def test_each_operation_equals_torchvisions(only: str, channels: int) -> None:
@@ -219,6 +220,7 @@ def test_copies_of_one_image_give_different_views() -> None:
     assert len(views.unique(dim=0)) == 64
 
 
+@pytest.mark.long
 @settings(max_examples=20, deadline=None)
 @given(start=st.integers(0, 39), stop=st.integers(0, 40), seed=st.integers(0, 99))
 def test_a_view_does_not_depend_on_the_other_images(start: int, stop: int, seed: int) -> None:

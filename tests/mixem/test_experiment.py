@@ -380,6 +380,7 @@ def test_a_finished_stage_is_seen_to_be_finished(new: Open, trial: StageFolder[A
     assert new(MIXEM).finished
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("damage", ["truncated", "other stage", "other model"])
 def test_with_a_damaged_state_alone_it_starts_over(
     new: Open, trial: StageFolder[Any], caplog: pytest.LogCaptureFixture, damage: str
@@ -403,6 +404,7 @@ def test_with_a_damaged_state_alone_it_starts_over(
     assert len(metrics(again.folder)) == 4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("damage", [flip_a_bit, cut_short, Path.unlink])
 def test_without_the_newest_state_the_one_before_it_is_gone_on_from(
     new: Open, trial: StageFolder[Any], damage: Callable[[Path], None]
@@ -433,6 +435,7 @@ def test_a_state_that_another_worker_renames_meanwhile_is_gone_on_from(
     assert_same(weights(finish(again)), weights(trial))
 
 
+@pytest.mark.long
 def test_with_both_states_damaged_it_starts_over(
     new: Open, trial: StageFolder[Any], caplog: pytest.LogCaptureFixture
 ) -> None:

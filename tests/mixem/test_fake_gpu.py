@@ -54,6 +54,7 @@ def training(
     return training
 
 
+@pytest.mark.long
 def test_a_step_mixes_no_devices_and_reads_no_value(training: OnFakeGpu) -> None:
     with training.mode:
         total = training._terms(training.images[:8], generator("step")).total(training.weights)
@@ -61,6 +62,7 @@ def test_a_step_mixes_no_devices_and_reads_no_value(training: OnFakeGpu) -> None
     assert total.requires_grad
 
 
+@pytest.mark.long
 def test_a_validation_reads_its_sums_alone(training: OnFakeGpu, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "_validation", lambda terms: terms)
     with training.mode:

@@ -83,6 +83,7 @@ def test_training_gives_the_weights_of_an_experiment(
     assert folder.result().scores == trial.result().scores
 
 
+@pytest.mark.long
 def test_training_reports_every_epoch_of_both_stages(trained: tuple[TrialFolder, Lines]) -> None:
     assert epochs(trained[1]) == [f"{stage} {epoch}/4" for stage in ("pretrain", "train") for epoch in range(1, 5)]
 

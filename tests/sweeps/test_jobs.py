@@ -124,6 +124,7 @@ def test_base_encoders_are_labelled_by_what_tells_them_apart(tmp_path: Path, dat
     assert labels == ["seed = 0", "seed = 1"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("capacity", [0, 1, 2, 5])
 def test_a_search_proposes_one_trial_beyond_what_can_run(
     tmp_path: Path, datasets: dict[str, Dataset], capacity: int
@@ -153,6 +154,7 @@ def test_a_failed_base_encoder_ends_a_search(tmp_path: Path, datasets: dict[str,
         jobs.next()
 
 
+@pytest.mark.long
 def test_a_failed_base_encoder_lets_the_others_of_a_search_end(tmp_path: Path, datasets: dict[str, Dataset]) -> None:
     jobs = study_jobs(tmp_path, datasets, 3, axes={**SEARCH["axes"], "seed": [0, 1]})
     first, second = all_ready(jobs)

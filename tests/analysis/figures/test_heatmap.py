@@ -144,6 +144,7 @@ def test_a_shared_cell_shows_what_the_criterion_ranks_first(tmp_path: Path) -> N
     assert [cell.spread.mean for _, cell in data_of(run).cells()] == [50, 50]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dataset", TABLE_1)
 def test_table_1_is_marked_where_the_paper_has_the_dataset(tmp_path: Path, dataset: str) -> None:
     data = data_of(RunBuilder(tmp_path / "run", dataset).finish_all())
