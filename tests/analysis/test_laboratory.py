@@ -17,6 +17,8 @@ from analysis.wording import agreements, decided, picked
 from mixem.errors import ConfigError, MixemError
 from tests.analysis.run_folder import RunBuilder
 
+pytestmark = pytest.mark.long  # every rule is judged on whole runs
+
 LABELS = np.repeat([0, 1], 100)
 AXES = {"loss.lambda2": [0.0, 0.1, 0.5], "seed": [0, 1, 2]}
 LOSSES = {0.0: (4.0, 4.4, 4.2), 0.1: (4.1, 4.3, 4.25), 0.5: (6.0, 6.1, 6.0)}

@@ -17,6 +17,8 @@ from mixem.run import Status
 from tests.analysis.figures.drawn import texts
 from tests.analysis.run_folder import RunBuilder
 
+pytestmark = pytest.mark.long  # whole races are replayed
+
 SEEDS = (0, 1, 2, 3)
 LOSSES = {
     0.0: (1.0, 1.2, 1.1, 1.0),

@@ -20,6 +20,8 @@ from sweeps.tuning import Feed
 from tests.sweeps.launch import mixem, results, start_mixem, wait_for, write_sweep, written
 from tests.sweeps.plans import finish, plan_of, train
 
+pytestmark = pytest.mark.long  # whole races are planned and decided
+
 AXES: dict[str, Any] = {"loss.lambda2": [0.0, 0.1, 0.5]}
 LOSSES = {0.0: (4.0, 4.2, 4.1, 4.0), 0.1: (4.1, 4.15, 4.1, 4.1), 0.5: (6.0, 6.2, 6.1, 6.0)}
 """The contrastive loss by lambda2 and seed: the first two cannot be told apart, the third is far off."""
