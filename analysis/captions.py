@@ -93,7 +93,10 @@ AUDIT_FIGURE_CAPTION = (
 CONFUSION_CAPTION = "K-means started at the components, its clusters matched to the classes."
 
 
-PROJECTION_CAPTION = "Neighbourhoods mean something in a t-SNE, distances and sizes do not."
+PROJECTION_CAPTION = (
+    "Neighbourhoods mean something in a t-SNE, distances and sizes do not. Where there are classes, a cluster has the "
+    "colour of the one matched to it."
+)
 
 
 GALLERY_CAPTION = "Images by dominant component (argmax), drawn at random."

@@ -33,7 +33,7 @@ from analysis.figures.value import (
     value_of,
 )
 from analysis.findings import Findings
-from analysis.formats import name_of, telling_decimals
+from analysis.formats import name_of, number, telling_decimals
 from analysis.labels import labeller
 from analysis.selection import LAMBDAS, Configuration, choose
 from analysis.statistics import NO_SPREAD, Spread
@@ -240,7 +240,7 @@ def _draw_cell(ax: Axes, data: HeatmapData, place: Place, cell: Cell, colours: S
         ink = ink_on(colour)
         spreads = math.isfinite(cell.spread.std)
         text: dict[str, Any] = {"ha": "center", "va": "center", "color": ink}
-        mean = f"{cell.spread.mean:.{data.decimals}f}"
+        mean = number(cell.spread.mean, data.decimals)
         size = 10 * min(1, MAX_LETTERS / len(mean))
         ax.text(column, row + 0.08 * spreads, mean, size=size, **text)
         if spreads:

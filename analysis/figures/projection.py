@@ -1,5 +1,6 @@
 """A t-SNE of the test images' features, coloured by cluster and by class."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 from sklearn.manifold import TSNE
+from sklearn.metrics.cluster import contingency_matrix
 from threadpoolctl import threadpool_limits
 
 from analysis.embedding import Embedding, Numbers
@@ -33,6 +36,8 @@ class Projection:
     clusters: Numbers
     labels: Numbers | None
     class_names: tuple[str, ...]
+    colours: tuple[int, ...]
+    """The number of each cluster's colour: that of the class matched to it, further ones where there is none."""
     total: int
 
 
@@ -43,6 +48,8 @@ class Panel:
     title: str
     groups: Numbers
     names: tuple[str, ...]
+    colours: tuple[int, ...]
+    """The number of each group's colour."""
 
     @property
     def columns(self) -> int:
@@ -69,15 +76,27 @@ def projection(trial: Embedding) -> Projection | None:
     with threadpool_limits(1):  # two are hardly faster, and far slower beside other work
         points = TSNE(perplexity=perplexity, init=start, random_state=0).fit_transform(features)
     labels = None if trial.labels is None else trial.labels[chosen]
-    return Projection(points, trial.clusters[chosen], labels, trial.class_names, total)
+    return Projection(points, trial.clusters[chosen], labels, trial.class_names, cluster_colours(trial), total)
+
+
+def cluster_colours(trial: Embedding) -> tuple[int, ...]:
+    """The numbers of the clusters' colours, matched to the classes as in the confusion matrix."""
+    count = int(trial.clusters.max()) + 1
+    if trial.labels is None:
+        return tuple(range(count))
+    rows, columns = linear_sum_assignment(contingency_matrix(trial.labels, trial.clusters), maximize=True)
+    matched = dict(zip(np.unique(trial.clusters)[columns], np.unique(trial.labels)[rows], strict=True))
+    further = itertools.count(len(trial.class_names))
+    return tuple(int(matched[c]) if c in matched else next(further) for c in range(count))
 
 
 def projection_panels(data: Projection) -> list[Panel]:
     """The sample by cluster and, where there are labels, by class."""
     clusters = tuple(f"cluster {c}" for c in range(int(data.clusters.max()) + 1))
-    panels = [Panel("by cluster", data.clusters, clusters)]
+    panels = [Panel("by cluster", data.clusters, clusters, data.colours)]
     if data.labels is not None:
-        panels.append(Panel("by class", data.labels, tuple(fitting(data.class_names))))
+        names = tuple(fitting(data.class_names))
+        panels.append(Panel("by class", data.labels, names, tuple(range(len(names)))))
     return panels
 
 
@@ -88,8 +107,8 @@ def draw_projection(data: Projection) -> Figure:
     height = 4.95 + LINE * max(panel.rows for panel in panels)
     figure = Figure(figsize=(4.6 * len(panels), height), layout="constrained", facecolor="none")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    palette = colormaps["tab10" if max(max(panel.colours) for panel in panels) < 10 else "tab20"]
     for ax, panel in zip(axes, panels, strict=True):
-        palette = colormaps["tab10" if len(panel.names) <= 10 else "tab20"]
         for group in np.unique(panel.groups):
             points = data.points[panel.groups == group]
             ax.plot(
@@ -97,12 +116,12 @@ def draw_projection(data: Projection) -> Figure:
                 "o",
                 markersize=2.6,
                 markeredgewidth=0,
-                color=palette(int(group) % 20),
+                color=palette(panel.colours[group] % 20),
                 alpha=0.8,
                 rasterized=True,
             )
         if panel.columns:
-            _key(ax, panel, [to_hex(palette(group % 20)) for group in range(len(panel.names))])
+            _key(ax, panel, [to_hex(palette(colour % 20)) for colour in panel.colours])
         repeated = "" if panel.columns else f" ({len(panel.names)}; colours repeat)"
         ax.set_title(panel.title + repeated, size=10, color=INK, loc="left")
         ax.set(xticks=[], yticks=[], aspect="equal", facecolor="none")

@@ -206,6 +206,20 @@ def test_the_projection_is_drawn_by_cluster_and_by_class(trial: Embedding) -> No
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["by cluster", "by class"]
 
 
+def test_a_cluster_has_the_colour_of_the_class_matched_to_it(trial: Embedding, matrix: Confusion) -> None:
+    colours = projected_of(trial).colours
+    assert [colours[cluster] for cluster in matrix.clusters] == [0, 1, 2, 3], "the last is matched to none"
+    by_cluster, by_class = draw_projection(projected_of(trial)).axes
+    shown = [[line.get_color() for line in ax.lines] for ax in (by_cluster, by_class)]
+    assert [shown[0][cluster] for cluster in matrix.clusters[:3]] == shown[1]
+
+
+def test_clusters_fewer_than_the_classes_have_colours(trial: Embedding) -> None:
+    few = replace(trial, clusters=np.minimum(trial.clusters, 1))
+    assert len(set(projected_of(few).colours)) == 2
+    assert set(projected_of(few).colours) < {0, 1, 2}
+
+
 def test_gray_images_are_drawn(one_seed: RunBuilder) -> None:
     folder = folder_of(one_seed)
     gray = np.zeros((60, 1, 5, 5), dtype=np.uint8)

@@ -2,6 +2,7 @@
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -206,3 +207,12 @@ def test_drawing_in_threads_gives_the_same_picture(accuracy: HeatmapData) -> Non
     first = png(draw_heatmap(accuracy))
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(lambda _: png(draw_heatmap(accuracy)), range(2))) == [first] * 2
+
+
+def test_values_below_zero_have_a_true_minus_sign(criterion: HeatmapData) -> None:
+    panels = tuple(
+        tuple(tuple(replace(cell, spread=cell.spread.times(-1)) for cell in row) for row in panel)
+        for panel in criterion.panels
+    )
+    below = draw_heatmap(replace(criterion, panels=panels, vmin=-criterion.vmax, vmax=-criterion.vmin))
+    assert {text[0] for text in texts(below)} == {"−"}
