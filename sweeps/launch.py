@@ -44,7 +44,7 @@ def run_sweep(
     _check_address(plan, address)
     retrain = plan.named(retrain)
     if dry_run:
-        _show(plan, obtains)
+        _show(plan, obtains, retry_failed, retrain)
         return
     check_home()
     from analysis.wording import failed_pictures
@@ -97,11 +97,12 @@ def _stopped(plan: Plan) -> str:
     return f"stopped: {finished} of {len(so_far)} trials are finished; the same command goes on from here"
 
 
-def _show(plan: Plan, obtains: bool) -> None:
+def _show(plan: Plan, obtains: bool, retry_failed: bool, retrain: Iterable[str]) -> None:
     """Check the images, and print the plan."""
     snapshot = plan.snapshot()
     images = _check_images(plan, snapshot, obtains)
-    print(*plan.describe(snapshot), images, sep="\n")
+    snapshot = snapshot.without([hash for hash in retrain if _lost(plan, hash, snapshot, print)])
+    print(*plan.describe(snapshot, retry_failed), images, sep="\n")
 
 
 def _check_images(plan: Plan, snapshot: Snapshot, obtains: bool) -> str:

@@ -162,9 +162,9 @@ class Plan:
         """Write them to the run folder."""
         self.run.write_spec(self.as_record())
 
-    def describe(self, snapshot: Snapshot) -> list[str]:
+    def describe(self, snapshot: Snapshot, retry_failed: bool = False) -> list[str]:
         """The plan in lines, for `--dry-run`."""
-        missing, statuses, resources = self.missing(snapshot), snapshot.statuses, self.spec.resources
+        missing, statuses, resources = self.missing(snapshot, retry_failed), snapshot.statuses, self.spec.resources
         shown = dict.fromkeys(missing, "to run")
         lines = [
             f"{hash}  {shown.get(hash, statuses[hash]):8}  {self.spec.point(config)}"

@@ -78,6 +78,7 @@ def test_without_a_scheduler_stopped_trials_run_again(plan: Plan) -> None:
 def test_failed_and_damaged_trials_run_again_on_request(plan: Plan) -> None:
     hashes = endings(plan)
     assert set(plan.missing(plan.snapshot(), retry_failed=True)) == set(hashes.values())
+    assert plan.describe(plan.snapshot(), retry_failed=True)[27] == "27 trials: 23 finished, 0 failed, 4 to run"
 
 
 def test_a_failed_trial_that_was_run_again_is_finished(plan: Plan) -> None:
