@@ -21,11 +21,11 @@ class Decision:
     by: Literal["seeds", "augmentations", "criterion"]
     """The agreement of the clusters between seeds, or of the dominant components between augmentations.
 
-    The lowest criterion where the agreement of one that is tied is unknown.
+    The lowest criterion where the agreement of one that is tied is unknown, and where all of them collapsed.
     """
     agreement: float
     """The pick's adjusted Rand index; NaN where it is unknown."""
-    set_aside: int
+    collapsed: int
     """How many of those tied collapsed in a seed, and are passed over for others that did not."""
 
 
@@ -35,10 +35,11 @@ def decide(tied: Sequence[Configuration], evidence: Evidence) -> Decision:
     collapsed = np.any(evidence.collapsed, axis=1)
     pick = int(stablest_first(means, np.ones(len(tied), bool), stability, collapsed).argmin())
     by: Literal["seeds", "augmentations"] = "seeds" if len(tied[0].trials) > 1 else "augmentations"
-    is_known = bool(np.isfinite(stability).all())
+    whole = ~collapsed
+    is_known = bool(whole.any() and np.isfinite(stability[whole]).all())
     return Decision(
         configuration=tied[pick].key,
         by=by if is_known else "criterion",
         agreement=float(stability[pick]) if is_known else math.nan,
-        set_aside=0 if collapsed.all() else int(collapsed.sum()),
+        collapsed=int(collapsed.sum()),
     )

@@ -129,7 +129,8 @@ def _comments(findings: Findings, row: dict[str, Any], picked: bool) -> Iterator
         yield f"picked by criterion {spec.criterion}{weights}: mean {pick.mean:.6g}, n = {pick.n}"
         if reason := decided(findings):
             yield reason
-        yield f"seed {int(row['seed'])}, the lowest of seeds {_joined(seeds)}: {value:.6g}"
+        lowest = f", the lowest of seeds {_joined(seeds)}" if len(seeds) > 1 else ""
+        yield f"seed {int(row['seed'])}{lowest}: {value:.6g}"
     else:
         yield f"asked for by its hash, not picked; criterion {spec.criterion}{weights}: {value:.6g}"
         yield f"seed {int(row['seed'])} of seeds {_joined(seeds)}"

@@ -63,11 +63,12 @@ def within_error(blocks: Floats, lowest: int, errors: float = 1.0) -> Mask:
 def stablest_first(means: Floats, tied: Mask, stability: Floats, collapsed: Mask) -> Floats:
     """Ranks (C,) from 0: those tied, the stablest first and the collapsed last; then the others, by their means.
 
-    Where the stability of one that is tied is unknown, the means decide among them, too.
+    The means decide among the collapsed, too, as a single cluster agrees with itself in full; and among all that are
+    tied where the stability of one is unknown.
     """
-    known = np.isfinite(stability[tied]).all()
+    known = np.isfinite(stability[tied & ~collapsed]).all()
     second = np.where(tied, collapsed, False)
-    third = np.where(tied & known, -stability, means)
+    third = np.where(tied & ~collapsed & known, -stability, means)
     ranks = np.empty(len(means))
     ranks[np.lexsort((third, second, ~tied))] = np.arange(len(means))
     return ranks

@@ -27,7 +27,7 @@ from analysis.labels import plain
 from analysis.selection import LAMBDAS
 from analysis.statistics import Spread
 from mixem.config import Criterion, LossWeights
-from mixem.records import FIRST_SEEDS, RunSpec
+from mixem.records import FIRST_SEEDS, AxisRange, RunSpec
 from mixem.run import Status
 
 if TYPE_CHECKING:
@@ -151,9 +151,12 @@ def no_baselines(reason: str) -> Markup:
 
 def points_of(findings: "Findings", values: Mapping[str, Sequence[str]]) -> Markup:
     """The configurations and the values of every setting that varies."""
+    ranges = {key for key, axis in findings.spec.axes.items() if isinstance(axis, AxisRange)}
     axes = [
-        Markup('<span class="{}">{}</span>').format(
-            "nowrap" if len(texts) <= 4 else "", f"{name_of(key)} in {{{', '.join(texts)}}}"
+        Markup('<span class="{}">{} {}</span>').format(
+            "nowrap" if len(texts) <= 4 else "",
+            name_of(key),
+            f"from {texts[0]}" if key in ranges else f"in {{{', '.join(texts)}}}",
         )
         for key, texts in values.items()
     ]
@@ -258,9 +261,11 @@ def decided(findings: "Findings") -> str:
     if decision is None:
         return f"{head}; the lowest is taken"
     if decision.by == "criterion":
-        return f"{head}; the lowest is taken, as the clusters of all of them were not kept"
+        all_collapsed = decision.collapsed == len(ties.tied)
+        why = "all of them collapsed" if all_collapsed else "not all of them kept their clusters"
+        return f"{head}; the lowest is taken, as {why}"
     what = "clusters" if decision.by == "seeds" else "dominant components"
-    aside = f" ({decision.set_aside} collapsed in a seed and set aside)" if decision.set_aside else ""
+    aside = f" ({decision.collapsed} collapsed in a seed and set aside)" if decision.collapsed else ""
     best = f"the {what} of {point(findings, pick)} agree best between {decision.by}"
     return f"{head}; of them{aside} {best}: {decision.agreement:.2f}"
 
@@ -424,10 +429,8 @@ def commands(folder: str, overrides: Sequence[str] = ()) -> str:
     return f"""# what is missing of the sweep, then {report} (finished trials are not repeated)
 mixem sweep FILE
 
-
 # only this report
 mixem report {folder}{changes}
-
 
 # the picked configuration and its weights
 mixem export {folder}{changes} -o best
@@ -456,7 +459,7 @@ def status_counts(run: str, total: int, counts: Mapping[Status, int]) -> str:
 
 def to_propose(points: int) -> str:
     """How many points Optuna has yet to propose."""
-    return f"  {points} more points to be proposed by Optuna"
+    return f"  {plural(points, 'more point')} to be proposed by Optuna"
 
 
 def may_follow(seeds: int) -> str:

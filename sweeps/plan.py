@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from analysis.formats import plural
 from mixem.config import Config
 from mixem.errors import ConfigError
 from mixem.records import FIRST_SEEDS, RunSpec
@@ -173,10 +174,11 @@ class Plan:
         counted = Counter(status for hash, status in statuses.items() if hash not in shown)
         counts = f"{counted[Status.FINISHED]} finished, {sum(counted[status] for status in FAILURES)} failed"
         counts += f", {counted[Status.STOPPED]} stopped" if counted[Status.STOPPED] else ""
-        lines.append(f"{len(self.trials)} trials: {counts}, {len(missing)} to run")
+        lines.append(f"{plural(len(self.trials), 'trial')}: {counts}, {len(missing)} to run")
         if to_propose := self.as_record().to_propose:
             seeds = len(self.spec.point_seeds)
-            lines.append(f"{to_propose} more points to be proposed by Optuna, {to_propose * seeds} trials")
+            points, trials = plural(to_propose, "more point"), plural(to_propose * seeds, "trial")
+            lines.append(f"{points} to be proposed by Optuna, {trials}")
         if race := self.spec.seeds:
             count = len(self.spec.points()) // FIRST_SEEDS
             over = "" if missing or counted[Status.DAMAGED] else "; it is over"

@@ -210,7 +210,7 @@ def test_a_run_of_an_earlier_version_keeps_its_rule(run: RunBuilder) -> None:
 def test_without_clusters_the_lowest_is_taken(run: RunBuilder) -> None:
     findings = finish(run).findings()
     assert lambda2(findings) == 0.0
-    assert decided(findings).endswith("the lowest is taken, as the clusters of all of them were not kept")
+    assert decided(findings).endswith("the lowest is taken, as not all of them kept their clusters")
 
 
 def test_what_collapsed_is_set_aside(run: RunBuilder) -> None:

@@ -265,6 +265,7 @@ def test_the_report_of_a_sampled_sweep_says_so(sampled: RunBuilder) -> None:
     assert "Each point is a configuration" in page.text
     assert "1 stopped early" in page.text
     assert "stopped by asha at epoch 3" in page.text
+    assert "λ2 (instance) from 0.001 to 1" in page.text
 
 
 def test_points_that_are_still_to_be_proposed_leave_a_report_unfinished(sampled: RunBuilder) -> None:

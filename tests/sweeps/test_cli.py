@@ -95,7 +95,7 @@ def test_the_papers_sweeps_can_be_planned_without_their_data(name: str) -> None:
         (["compare", "tests", "no/such/run"], 2, "no such folder"),
         (["compare", "tests", "tests"], 2, "not a run folder"),
         (["report", "tests"], 2, "not a run folder"),
-        (["report", "tests", "--set", "loss.lambda2=1"], 2, "criterion and reference can be set"),
+        (["report", "tests", "--set", "loss.lambda2=1"], 2, "criterion, reference, ties can be set"),
         (["evaluate", "tests"], 2, "neither best.yaml nor config.yaml"),
         (["data", "mnist"], 2, "data.name"),
         (["train", "mixem/presets/digits.yaml", "--set", "train.epochs=none"], 2, "train.epochs"),
