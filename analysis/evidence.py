@@ -107,7 +107,7 @@ def _draws(results: pd.DataFrame, trials: Sequence[Sequence[str]], reference: Lo
 
 def _collapsed(rows: pd.DataFrame) -> Mask:
     sizes = rows[["scores.mixem.clusters_used", "scores.mixem.size_entropy", "model.components"]].astype(float)
-    return np.array([is_collapsed(int(used), entropy, int(count)) for used, entropy, count in sizes.to_numpy()])
+    return np.array([is_collapsed(*row) for row in sizes.to_numpy()], dtype=np.bool_)
 
 
 def pair_agreement(clusterings: Sequence[Numbers | None]) -> Floats:

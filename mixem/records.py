@@ -100,8 +100,11 @@ class Scores(Record):
     """Entropy of the clusters' sizes in nats."""
 
 
-def is_collapsed(used: int, entropy: float, components: int) -> bool:
-    """Whether clusters are empty, or so uneven that the entropy of their sizes, in nats, is below half of its most."""
+def is_collapsed(used: float, entropy: float, components: float) -> bool:
+    """Whether clusters are empty, or so uneven that the entropy of their sizes, in nats, is below half of its most.
+
+    What is unknown (NaN) is no collapse.
+    """
     return used < components or entropy < 0.5 * math.log(components)
 
 

@@ -15,7 +15,7 @@ from analysis.laboratory import Bench, Verdict, judge, names, overall, table_of
 from analysis.rules import RULES
 from analysis.wording import agreements, decided, picked
 from mixem.errors import ConfigError, MixemError
-from tests.analysis.run_folder import RunBuilder
+from tests.analysis.run_folder import RunBuilder, change_record
 
 pytestmark = pytest.mark.long  # every rule is judged on whole runs
 
@@ -223,6 +223,17 @@ def test_what_collapsed_is_set_aside(run: RunBuilder) -> None:
     findings = run.findings()
     assert lambda2(findings) == 0.0
     assert "of them (1 collapsed in a seed and set aside) the clusters of (0" in decided(findings)
+
+
+def test_records_without_sizes_are_no_collapse(run: RunBuilder) -> None:
+    finish(run, SWAPPED)
+    for trial in run.configs:
+        scores = run.folder(trial).result().model_dump()["scores"]
+        unsized = {name: entry | {"clusters_used": None, "size_entropy": None} for name, entry in scores.items()}
+        change_record(run.folder(trial).result_file, "scores", unsized)
+    findings = run.findings()
+    assert lambda2(findings) == 0.1
+    assert "collapsed" not in decided(findings)
 
 
 def test_one_seed_is_decided_by_agreement_between_augmentations(tmp_path: Path) -> None:
