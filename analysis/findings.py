@@ -84,7 +84,7 @@ class Findings:
             overrides = ()
         return cls(run, spec, results_of(run, spec), overrides)
 
-    @property
+    @cached_property
     def what_if(self) -> str:
         """The criterion that is asked about in place of the run's own, with its weights; empty for the run's own."""
         if not self.overrides:
