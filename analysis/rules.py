@@ -75,15 +75,15 @@ def stablest_first(means: Floats, tied: Mask, stability: Floats, collapsed: Mask
 
 
 def rank_sum(evidence: Evidence) -> Floats:
-    """The sum of the ranks by the criteria of `COMBINED` decides."""
-    ranks: Floats = np.sum([rankdata(values, nan_policy="propagate") for values in _combined(evidence)], axis=0)
+    """The sum of the ranks by the criteria of `COMBINED` decides, among the configurations that have them all."""
+    ranks: Floats = np.sum([rankdata(values, nan_policy="omit") for values in _combined(evidence)], axis=0)
     return ranks
 
 
 def z_sum(evidence: Evidence) -> Floats:
-    """The sum of the standardised criteria of `COMBINED` decides."""
-    columns = [values - values.mean() for values in _combined(evidence)]
-    scores: Floats = np.sum([values / (values.std() or 1.0) for values in columns], axis=0)
+    """The sum of the standardised criteria of `COMBINED` decides, among the configurations that have them all."""
+    columns = [masked - masked.mean() for masked in map(np.ma.masked_invalid, _combined(evidence))]
+    scores: Floats = np.sum([(c / (c.std() or 1.0)).filled(np.nan) for c in columns], axis=0)
     return scores
 
 

@@ -32,7 +32,7 @@ def draw_regrets(regrets: pd.DataFrame) -> Figure:
         ax.grid(axis="x", color=GRAY, alpha=0.25, linewidth=0.7)
         ax.tick_params(length=0, labelsize=8, colors=INK, labelbottom=True)
         ax.hlines(rows, mean[run], largest[run], color=GRAY, linewidth=1.5)
-        ax.plot(mean[run], rows, "o", color=PICKED, markersize=5)
+        ax.plot(mean[run], rows, "o", color=PICKED, markersize=5, clip_on=False)
         ax.set_title(str(run), size=9, color=INK, loc="left")
         ax.set_yticks(rows, list(mean.index))
         ax.set_xlim(left=0)

@@ -98,6 +98,14 @@ def test_sums_weigh_loss_shape_and_agreement() -> None:
     assert RULES["z-sum"](known).sum() == pytest.approx(0)
 
 
+@pytest.mark.parametrize("rule", ["rank-sum", "z-sum"])
+def test_sums_pass_over_what_has_no_silhouette(rule: str) -> None:
+    """A single cluster has none."""
+    known = evidence([[0.0] * 2, [9.0] * 2, [1.0] * 2], [0.5, 0.51, 0.6], silhouette=[np.nan, -0.31, -0.4])
+    assert picked(rule, known) == 2
+    assert np.isnan(RULES[rule](known)).tolist() == [True, False, False]
+
+
 def test_a_criterion_that_was_not_measured_cannot_judge() -> None:
     assert picked("silhouette", evidence(NOISY, agreement=[0.5, 0.8, 0.9])) is None
     assert picked("z-sum", evidence(NOISY, agreement=[0.5, 0.8, 0.9])) is None
