@@ -166,7 +166,7 @@ def test_a_dry_run_of_the_script_tells_whether_a_launch_is_under_way(tmp_path: P
         assert f"waiting: {tmp_path}/runs/tiny: in use by process {os.getpid()} on " in said(waiting)
     planned = run_to_end(waiting)
     assert planned.returncode == 0
-    assert "1 trials: 0 finished" in planned.stdout
+    assert "1 trial: 0 finished" in planned.stdout
 
 
 @pytest.mark.ray

@@ -16,7 +16,7 @@ import pytest
 from tests.sweeps.host import Host, lacking, private_host
 from tests.sweeps.launch import COMMAND, output_of, results, start, wait_for, write_sweep
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 Process = subprocess.Popen[str]
 Nodes = tuple[Process, Process]
@@ -133,7 +133,6 @@ def test_nodes_that_do_not_share_the_run_folder_are_named_at_once(
     assert not (run / "lock.json").exists()
 
 
-@pytest.mark.slow
 def test_a_node_that_joins_later_without_the_run_folder_ends_the_sweep(
     host: Host, nodes: Nodes, tmp_path: Path
 ) -> None:
@@ -163,7 +162,6 @@ def config(pretrain: int, train: int) -> dict[str, Any]:
     }
 
 
-@pytest.mark.slow
 def test_trials_of_a_killed_worker_and_of_a_lost_node_go_on(host: Host, nodes: Nodes, tmp_path: Path) -> None:
     """From their last saved states. The node that is lost has trained the base encoder."""
     run = host.home / "run"

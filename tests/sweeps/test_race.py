@@ -294,6 +294,7 @@ def seeds_of(hashes: Mapping[str, Path]) -> list[int]:
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_race_trains_round_by_round(tmp_path: Path) -> None:
     file, run = write_race(tmp_path), Run(tmp_path / "run")
