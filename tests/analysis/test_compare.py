@@ -10,6 +10,8 @@ import pytest
 from analysis.compare import Comparison, compare, describe
 from tests.analysis.run_folder import PROVENANCE, Axes, RunBuilder, change_record
 
+pytestmark = pytest.mark.long
+
 AXES: Axes = {"loss.lambda2": [0.0, 0.1], "seed": [0, 1]}
 Pair = tuple[RunBuilder, RunBuilder]
 

@@ -10,6 +10,8 @@ from mixem.errors import CheckpointError, ConfigError, MixemError
 from mixem.settings import base_hash, load_config
 from tests.analysis.run_folder import RunBuilder, change_record
 
+pytestmark = pytest.mark.long
+
 
 def comments(path: Path) -> str:
     return "".join(line for line in path.read_text().splitlines(keepends=True) if line.startswith("#"))

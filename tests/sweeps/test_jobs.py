@@ -13,6 +13,8 @@ from sweeps.search import Search, StudyJobs
 from sweeps.tuning import Feed
 from tests.sweeps.plans import bases_of, plan_of, train
 
+pytestmark = pytest.mark.long
+
 SEEDS: dict[str, Any] = {"axes": {"loss.lambda2": [0.1, 0.5], "seed": [0, 1]}}
 """Four trials, two of each base encoder."""
 SEARCH: dict[str, Any] = {"search": "optuna", "samples": 20, "axes": {"loss.lambda2": {"low": 0.0, "high": 1.0}}}

@@ -34,6 +34,8 @@ from mixem.run import TrialFolder
 from tests.analysis.figures.drawn import png, texts
 from tests.analysis.run_folder import RunBuilder
 
+pytestmark = pytest.mark.long
+
 
 def folder_of(run: RunBuilder, labels: bool = True, images: bool = True) -> TrialFolder:
     trial = next(iter(run.configs))

@@ -16,6 +16,8 @@ from mixem.settings import preset
 from tests.analysis.figures.drawn import legend, png, texts
 from tests.analysis.run_folder import GRID, Axes, RunBuilder
 
+pytestmark = pytest.mark.long
+
 
 def data_of(run: RunBuilder, value: Value = "accuracy") -> HeatmapData:
     return heatmap_data(run.findings(), value)
