@@ -14,7 +14,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from analysis.embedding import Numbers, load_clusters
 from analysis.selection import CRITERIA, Configuration, choose, criterion_values, finalists
-from analysis.statistics import Correlation, Spread, correlations
+from analysis.statistics import Correlation, Floats, Spread, correlations
 from mixem.config import LossWeights
 from mixem.files import write_bytes
 from mixem.run import ReportPlace, Run, Status
@@ -143,13 +143,20 @@ def seed_agreement(run: Run, results: pd.DataFrame) -> "pd.Series[float]":
 
 def _agreement(clusters: Mapping[str, Numbers | None]) -> dict[str, float]:
     """The mean index of each of these clusterings and the others; without an entry where there is none."""
-    indices: dict[str, list[float]] = {hash: [] for hash in clusters}
-    for (first, a), (second, b) in itertools.combinations(clusters.items(), 2):
+    pairs = pair_agreement(list(clusters.values()))
+    np.fill_diagonal(pairs, np.nan)
+    known = {hash: row[np.isfinite(row)] for hash, row in zip(clusters, pairs, strict=True)}
+    return {hash: fmean(row) for hash, row in known.items() if len(row)}
+
+
+def pair_agreement(clusterings: Sequence[Numbers | None]) -> Floats:
+    """(S, S): the adjusted Rand index of each two of S clusterings of the same images; NaN where one is absent."""
+    pairs = np.full((len(clusterings),) * 2, np.nan)
+    np.fill_diagonal(pairs, 1.0)
+    for (i, a), (j, b) in itertools.combinations(enumerate(clusterings), 2):
         if a is not None and b is not None and len(a) == len(b):
-            index = float(adjusted_rand_score(a, b))
-            indices[first].append(index)
-            indices[second].append(index)
-    return {hash: fmean(values) for hash, values in indices.items() if values}
+            pairs[i, j] = pairs[j, i] = adjusted_rand_score(a, b)
+    return pairs
 
 
 def write_audit(place: Run | ReportPlace, audits: Sequence[Audit], trained_on: str) -> Path:

@@ -1,16 +1,13 @@
 """What is known of a run's configurations without labels, as arrays: what the rules choose by."""
 
-import itertools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.metrics import adjusted_rand_score
 
-from analysis.audit import HIGHER_IS_BETTER, criteria
+from analysis.audit import HIGHER_IS_BETTER, criteria, pair_agreement
 from analysis.embedding import Numbers, load_clusters
 from analysis.selection import CRITERIA, Configuration, criterion_by_draw
 from analysis.statistics import Floats
@@ -56,11 +53,7 @@ class Evidence:
     @property
     def agreement(self) -> Floats:
         """(C,): the mean index over the pairs of seeds; with one seed it is unknown."""
-        seeds = self.pairs.shape[1]
-        if seeds < 2:
-            return np.full(len(self.pairs), np.nan)
-        agreement: Floats = self.pairs[:, *np.triu_indices(seeds, 1)].mean(axis=1)
-        return agreement
+        return mean_of_pairs(self.pairs)
 
     @property
     def stability(self) -> Floats:
@@ -110,17 +103,15 @@ def _collapsed(rows: pd.DataFrame) -> Mask:
     return np.array([is_collapsed(*row) for row in sizes.to_numpy()], dtype=np.bool_)
 
 
-def pair_agreement(clusterings: Sequence[Numbers | None]) -> Floats:
-    """(S, S): the adjusted Rand index of each two of S clusterings of the same images; NaN where one is absent."""
-    pairs = np.full((len(clusterings),) * 2, np.nan)
-    np.fill_diagonal(pairs, 1.0)
-    for (i, a), (j, b) in itertools.combinations(enumerate(clusterings), 2):
-        if a is not None and b is not None and len(a) == len(b):
-            pairs[i, j] = pairs[j, i] = adjusted_rand_score(a, b)
-    return pairs
-
-
 def agreement(clusterings: Sequence[Numbers | None]) -> float:
     """The mean adjusted Rand index over the pairs of clusterings; NaN where there is none, or one is absent."""
-    pairs = pair_agreement(clusterings)[np.triu_indices(len(clusterings), 1)]
-    return float(pairs.mean()) if pairs.size else math.nan
+    return float(mean_of_pairs(pair_agreement(clusterings)))
+
+
+def mean_of_pairs(pairs: Floats) -> Floats:
+    """The mean of `pairs` (..., S, S) above the diagonal (...); NaN for fewer than two seeds."""
+    seeds = pairs.shape[-1]
+    if seeds < 2:
+        return np.full(pairs.shape[:-2], np.nan)
+    means: Floats = pairs[..., *np.triu_indices(seeds, 1)].mean(axis=-1)
+    return means
