@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import adjusted_rand_score
 
-from analysis.embedding import Numbers, load_clusters
+from analysis.embedding import ClustersOf, Numbers
 from analysis.selection import CRITERIA, Configuration, choose, criterion_values, finalists
 from analysis.statistics import Correlation, Floats, Spread, correlations
 from mixem.config import LossWeights
@@ -127,7 +127,7 @@ def _audit(
     )
 
 
-def seed_agreement(run: Run, results: pd.DataFrame) -> "pd.Series[float]":
+def seed_agreement(clusters_of: ClustersOf, results: pd.DataFrame) -> "pd.Series[float]":
     """Of every trial (by hash), the mean adjusted Rand index of its test clusters and those of the other seeds.
 
     NaN for trials that have no other seed or left no clusters.
@@ -136,7 +136,7 @@ def seed_agreement(run: Run, results: pd.DataFrame) -> "pd.Series[float]":
     finished = results[results["status"] == Status.FINISHED]
     repeated = finished[finished["configuration"].duplicated(keep=False)]
     for _, trials in repeated.groupby("configuration")["trial"]:
-        clusters = {str(hash): load_clusters(run.trial(str(hash))) for hash in trials}
+        clusters = {str(hash): clusters_of(str(hash)) for hash in trials}
         agreement.update(pd.Series(_agreement(clusters), dtype=float))
     return agreement
 

@@ -1,7 +1,7 @@
 """What is kept of the test split: a trial's embedding.npz and examples.npz, the baselines' clusters.npz."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import ZipFile
@@ -70,6 +70,10 @@ def load_embedding(folder: TrialFolder) -> Embedding:
         positions=examples.get("positions", np.zeros(0)).astype(np.int64),
         images=images.astype(np.uint8).transpose(0, 2, 3, 1),
     )
+
+
+ClustersOf = Callable[[str], Numbers | None]
+"""The clusters (N,) of the test images by a trial, given by its hash. None where they are absent or damaged."""
 
 
 def load_clusters(folder: TrialFolder | BaseFolder) -> Numbers | None:

@@ -8,12 +8,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.audit import HIGHER_IS_BETTER, criteria, pair_agreement
-from analysis.embedding import Numbers, load_clusters
+from analysis.embedding import ClustersOf, Numbers
 from analysis.selection import CRITERIA, Configuration, criterion_by_draw
 from analysis.statistics import Floats
 from mixem.config import LossWeights
 from mixem.records import is_collapsed
-from mixem.run import Run
 
 Mask = NDArray[np.bool_]
 
@@ -68,7 +67,11 @@ class Evidence:
 
 
 def gather(
-    run: Run, results: pd.DataFrame, losses: pd.DataFrame, chosen: Sequence[Configuration], reference: LossWeights
+    clusters_of: ClustersOf,
+    results: pd.DataFrame,
+    losses: pd.DataFrame,
+    chosen: Sequence[Configuration],
+    reference: LossWeights,
 ) -> Evidence:
     """What the records of these configurations, which have the same seeds, and the clusters they kept say.
 
@@ -82,7 +85,7 @@ def gather(
     return Evidence(
         criteria={name: -value if name in HIGHER_IS_BETTER else value for name, value in values.items()},
         draws=_draws(results, trials, reference),
-        pairs=np.array([pair_agreement([load_clusters(run.trial(hash)) for hash in row]) for row in trials]),
+        pairs=np.array([pair_agreement(list(map(clusters_of, row))) for row in trials]),
         collapsed=np.array([_collapsed(table.loc[row]) for row in trials]),
     )
 

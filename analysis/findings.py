@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from analysis.certainty import Intervals, Ties, intervals, ties
 from analysis.claims import Claim, claims, scored_trials
 from analysis.consensus import consensus
 from analysis.decision import Decision, decide
-from analysis.embedding import Numbers, load_clusters
+from analysis.embedding import ClustersOf, Numbers, load_clusters
 from analysis.evidence import agreement, gather
 from analysis.labels import labeller
 from analysis.results import CONFIG_COLUMNS, CONTEXT_METHODS, METHODS, METRICS, changed_spec, results_of, trained_on
@@ -168,7 +168,7 @@ class Findings:
         if self.spec.ties == "smaller" or self.ties is None or len(self.ties.tied) < 2:
             return None
         tied = sorted((c for c in self.configurations if c.key in self.ties.tied), key=preference)
-        return decide(tied, gather(self.run, self.results, self.losses, tied, self.spec.reference))
+        return decide(tied, gather(self.clusters_of, self.results, self.losses, tied, self.spec.reference))
 
     @cached_property
     def selection(self) -> Selection | None:
@@ -184,9 +184,14 @@ class Findings:
         return bool(pick and self.ties and configuration in self.ties.tied and configuration != pick.configuration)
 
     @cached_property
+    def clusters_of(self) -> ClustersOf:
+        """Reads the clusters of a trial, once."""
+        return cache(lambda hash: load_clusters(self.run.trial(hash)))
+
+    @cached_property
     def clusters(self) -> dict[str, Numbers | None]:
         """The clusters (N,) of the test images by each of the pick's trials. None where they are absent or damaged."""
-        return {str(hash): load_clusters(self.run.trial(str(hash))) for hash in self.picked["trial"]}
+        return {str(hash): self.clusters_of(str(hash)) for hash in self.picked["trial"]}
 
     @cached_property
     def consensus(self) -> Floats | None:
@@ -216,7 +221,7 @@ class Findings:
     @cached_property
     def audits(self) -> tuple[Audit, ...]:
         """Every criterion that the records hold, judged with the labels; empty without any."""
-        recorded = criteria(self.results, self.losses, seed_agreement(self.run, self.results))
+        recorded = criteria(self.results, self.losses, seed_agreement(self.clusters_of, self.results))
         return tuple(audit(self.configurations, self.accuracies, recorded, raced=self.spec.seeds is not None))
 
     @cached_property

@@ -79,7 +79,7 @@ class Bench:
             name=name,
             configurations=chosen,
             seeds=seeds,
-            evidence=gather(findings.run, findings.results, findings.losses, chosen, findings.spec.reference),
+            evidence=gather(findings.clusters_of, findings.results, findings.losses, chosen, findings.spec.reference),
             accuracies=accuracies.mean(axis=1),
             baseline=float(baselines[BASELINE_ACCURACY].astype(float).mean()),
             baseline_agreement=agreement([load_clusters(findings.run.base(str(hash))) for hash in first["base"]]),

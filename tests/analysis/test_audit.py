@@ -213,7 +213,7 @@ def clusters(small: RunBuilder) -> dict[str, np.ndarray]:
 
 def test_seeds_agree_by_their_adjusted_rand_index(small: RunBuilder, clusters: dict[str, np.ndarray]) -> None:
     findings = small.findings()
-    agreement = seed_agreement(small.run, findings.results)
+    agreement = seed_agreement(findings.clusters_of, findings.results)
     for configuration in findings.configurations:
         first, second = configuration.trials
         expected = adjusted_rand_score(clusters[first], clusters[second])
@@ -231,7 +231,7 @@ def test_seeds_agree_by_the_mean_over_the_others(tmp_path: Path) -> None:
     run.finish(others[4])
     np.savez(run.stop(stopped).embedding_file, clusters=drawn[0])
     results = run.findings().results
-    agreement = seed_agreement(run.run, results)
+    agreement = seed_agreement(run.findings().clusters_of, results)
     a, b, c = (adjusted_rand_score(drawn[i], drawn[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
     expected = [(a + b) / 2, (a + c) / 2, (b + c) / 2, math.nan, math.nan, math.nan]
     assert list(agreement.index) == list(results["trial"])
@@ -249,11 +249,12 @@ def test_a_damaged_embedding_leaves_its_seeds_without_agreement(
     small: RunBuilder, clusters: dict[str, np.ndarray]
 ) -> None:
     small.folder(next(iter(clusters))).embedding_file.write_bytes(b"PK damaged")
-    assert seed_agreement(small.run, small.findings().results).isna().sum() == 2
+    assert seed_agreement(small.findings().clusters_of, small.findings().results).isna().sum() == 2
 
 
 def test_without_embeddings_seeds_have_no_agreement(small: RunBuilder) -> None:
-    agreement = seed_agreement(small.run, small.finish_all().findings().results)
+    findings = small.finish_all().findings()
+    agreement = seed_agreement(findings.clusters_of, findings.results)
     assert agreement.isna().all()
     assert agreement.dtype == np.float64
 
