@@ -52,8 +52,9 @@ Seed = Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(_reject_bool)]
 DatasetName = Literal["digits", "fashion_mnist", "cifar10", "cifar100_20", "stl10", "image_folder", "synthetic"]
 TrainingSplit = Literal["train", "train+unlabeled", "train+test"]
 Criterion = Literal["own", "contrastive", "reference"]
-TieBreak = Literal["agreement", "smaller"]
 """The validation losses by which a configuration can be picked (paper section 7)."""
+TieBreak = Literal["agreement", "smaller"]
+"""What decides where the loss cannot tell configurations apart: how well their clusters agree, or the lowest mean."""
 
 
 class Section(BaseModel):
