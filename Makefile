@@ -9,7 +9,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := runs/digits
-SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
+SIDE_BY_SIDE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 FAST := $(SIDE_BY_SIDE) -m "not slow and not ray and not long"
 
 .PHONY: demo test-fast test test-slow test-lowest test-newest mutants lint format install clean

@@ -3,6 +3,7 @@
 Torch is imported where it is used: most tests of the tables and of the command line do without it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,12 @@ SMALL = (
     "validation.batch_size=16",
 )
 """Overrides of the `synthetic` preset: three steps an epoch, some ten milliseconds each, in float32."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that have most tests of Ray and of other processes: run side by side, they end together."""
+    count = Counter(item.path for item in items if item.get_closest_marker("ray"))
+    items.sort(key=lambda item: -count[item.path])
 
 
 @pytest.fixture(scope="session")
