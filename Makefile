@@ -3,6 +3,7 @@
 # make test        the default test suite, those included; make test-slow: the long journeys
 # make test-lowest the fast tests with the lowest versions of direct dependencies that setup.cfg allows; test-newest: the newest
 # make mutants     how many changes of what decides the tests notice; about an hour, by hand
+# make docs        the site, into docs/_build/html; make docs-links: whether what it links to on the web is there
 # make lint        ruff (lint and format), mypy and hadolint
 # Any of them creates .venv and installs into it first. PYTHON=python3.12 chooses the interpreter.
 
@@ -12,7 +13,7 @@ RUN := runs/digits
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 FAST := $(SIDE_BY_SIDE) -m "not slow and not ray and not long"
 
-.PHONY: demo test-fast test test-slow test-lowest test-newest mutants lint format install clean
+.PHONY: demo test-fast test test-slow test-lowest test-newest mutants docs docs-links lint format install clean
 
 demo: install
 	$(BIN)/mixem sweep sweeps/digits.yaml --run $(RUN)
@@ -24,6 +25,7 @@ test: install
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 test-slow: install
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,onnx,docs,wandb]'
 	$(BIN)/python -m pytest -m slow
 
 # in an environment of its own, without the constraints; what releases of others say of each other does not matter
@@ -41,6 +43,12 @@ mutants: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[mutants]'
 	$(BIN)/mutmut run --max-children 1
 	$(BIN)/mutmut results
+
+docs: BUILDER = html
+docs-links: BUILDER = linkcheck
+docs docs-links: install
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python -m sphinx --builder $(BUILDER) --fail-on-warning --quiet docs docs/_build/$(BUILDER)
 
 lint: install
 	$(BIN)/ruff check .
@@ -64,4 +72,4 @@ install: .venv/installed
 	@touch $@
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build docs/_build *.egg-info

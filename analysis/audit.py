@@ -46,6 +46,8 @@ class Audit:
     """Highest mean accuracy of any configuration that could have been picked."""
     seeds: int
     """Fewest seeds of a configuration."""
+    trials: tuple[str, ...]
+    """The best trial of each by the criterion."""
     spearman: Correlation
     """Rank correlation of the criterion and accuracy, signed so that +1 is the perfect criterion."""
     kendall: Correlation
@@ -122,6 +124,7 @@ def _audit(
         accuracy=accuracies[pick.key],
         best=max(scores),
         seeds=min(len(c.trials) for c in candidates),
+        trials=tuple(c.representative for c in candidates),
         spearman=spearman,
         kendall=kendall,
     )

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from analysis import wording
-from analysis.formats import escaped, percent, plural
+from analysis.formats import percent, plural
 from mixem.records import RunSpec
 
 if TYPE_CHECKING:
@@ -25,9 +25,11 @@ def _intervals(findings: "Findings") -> str:
     """What the brackets behind an accuracy are, where there are some."""
     if not any(method.interval for method in findings.scores):
         return ""
+    if findings.scores[0].scores["acc"].n > 1:
+        return " In brackets the 95\u00a0% interval of the mean, by Student's t over the seeds."
     return (
-        " In brackets the 95\u00a0% bootstrap interval over the test images, clusters matched to classes once; it does "
-        "not hold what another seed would change. Clusterings that were not kept have none."
+        " In brackets the 95\u00a0% bootstrap interval over the test images, clusters matched to classes once; it "
+        "leaves out what another seed would change. Methods whose clusters were not kept have none."
     )
 
 
@@ -40,7 +42,7 @@ def accuracy_caption(findings: "Findings", pick: "Selection", heatmaps: bool) ->
             text + " Each point is a configuration; it stands on every panel, over one of its settings. The line is "
             "the mean of the points nearby, weighed by a Gaussian (Scott's rule)."
         )
-    text += " Our grid: the paper's figures 1 to 3 show this view, their axis values are not published."
+    text += " The paper's figures 1 to 3 are of this kind; their axis values are not published."
     if len(findings.shown_settings) > 3:
         text += " Other settings vary too; a cell shows the configuration that the criterion ranks first among those"
         text += " sharing it."
@@ -50,7 +52,7 @@ def accuracy_caption(findings: "Findings", pick: "Selection", heatmaps: bool) ->
 def criterion_caption(spec: RunSpec, heatmaps: bool) -> str:
     """What the picture of the criterion shows."""
     return (
-        f"The {spec.criterion} criterion by which the pick was made, on our {'grid' if heatmaps else 'points'}: "
+        f"The {spec.criterion} criterion by which the pick was made: "
         f"{wording.formula(spec.criterion, spec.reference)}. Lower is better"
         f"{', and bright in both pictures is better' if heatmaps else ''}."
     )
@@ -85,7 +87,7 @@ INTERACTIONS_CAPTION = "Mean accuracy over the trials that share both values."
 
 
 AUDIT_FIGURE_CAPTION = (
-    "Accuracy (mean over the seeds) of every configuration over each criterion, what the criterion prefers to the "
+    "Accuracy (mean over the seeds) of every configuration over each criterion; what the criterion prefers is on the "
     "right."
 )
 
@@ -102,23 +104,25 @@ PROJECTION_CAPTION = (
 GALLERY_CAPTION = "Images by dominant component (argmax), drawn at random."
 
 
-GALLERY_ALTERNATIVE = "Random test images of every mixture component"
+CLUSTER_COUNTS_CAPTION = (
+    "For each number of clusters its configuration with the lowest criterion, which compares nothing between numbers. "
+    "Dots: seeds, and pairs of seeds; large dots: what the judge cannot tell from its best. No labels are used."
+)
+EARLY_CAPTION = (
+    "First each configuration's mean criterion over the epochs, its distance from the lowest of the epoch. Then, with "
+    "labels, how far the final accuracy of what leads after an epoch is below the best. Dashed: from here on every "
+    "choice is the same."
+)
 DOUBTFUL_CAPTION = (
     "Images by the share of the pairs of seeds that put them in the same cluster, the most doubtful first."
 )
-DOUBTFUL_ALTERNATIVE = "Random test images that the seeds disagree about"
-
-
-def class_alternative(name: str) -> str:
-    """What a class's picture shows."""
-    return f"{escaped(name)}: its mixture components and their images"
 
 
 def claims_caption(findings: "Findings") -> str:
     """How the claims are tested."""
     return (
         f"The paper's claims that a grid can check, on trials trained on {findings.trained_on}. The effect is positive "
-        "where it speaks for the claim; 95\u00a0% bootstrap interval; one-sided p-values (Wilcoxon's signed ranks on "
+        "where it speaks for the claim; 95\u00a0% bootstrap intervals; one-sided p-values (Wilcoxon's signed ranks on "
         "pairs that share the seed and all other settings; for the correlations Spearman's test), corrected by Holm. A "
         "claim holds with p < 0.05; it does not hold when its effect is surely opposite or negligible (below half a "
         "point, ρ below 0.1); all else, and a single seed, is not enough data. Pairs of one seed share a base encoder, "

@@ -1,7 +1,8 @@
 """How sure a run's answer is: intervals of the pick's accuracy, and the configurations that tie with it.
 
-The intervals are over the test images, drawn with replacement, the matching of clusters and classes held fixed; what
-differs from seed to seed stands beside them as a deviation.
+Several seeds give an interval by themselves (`analysis.statistics.Spread.interval`). That of a single seed is over the
+test images, drawn with replacement, the matching of clusters and classes held fixed: it does not hold what another seed
+would change.
 """
 
 import math
@@ -31,8 +32,8 @@ Hits = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Intervals:
-    """Of the pick's accuracies over its seeds, as shares."""
+class ImageIntervals:
+    """Of a trial's accuracies over the test images, as shares."""
 
     accuracy: Mapping[str, Interval] = field(default_factory=dict)
     """By the column of the scores, as far as clusters were kept."""
@@ -52,39 +53,34 @@ def hits(labels: Numbers, clusters: Numbers) -> Hits:
     return right
 
 
-def intervals(run: Run, picked: pd.DataFrame) -> Intervals:
-    """Of the pick, whose trials are the rows of `picked`; read from what the trials and base encoders keep."""
+def image_intervals(run: Run, row: "pd.Series") -> ImageIntervals:
+    """Of a trial, by its row of the results; read from what it and its base encoder keep."""
     try:
-        mixem = _hits_of([(run.trial(str(row["trial"])), row) for _, row in picked.iterrows()])
+        mixem = _hits_of(run.trial(str(row["trial"])), row)
     except CheckpointError as error:
-        return Intervals(why_none=_inside(run, error))
+        return ImageIntervals(why_none=_inside(run, error))
     try:
-        baselines = _hits_of([(run.base(str(row["base"])), row) for _, row in picked.iterrows()])
+        baselines = _hits_of(run.base(str(row["base"])), row)
         if baselines[BASELINE].shape != mixem[MIXEM].shape:
             raise MixemError("trial and base encoder were scored on other images")
     except MixemError as error:
-        return Intervals(_accuracies(mixem), why_none=_inside(run, error))
-    gain = mixem[MIXEM].sum(axis=0) - baselines[BASELINE].sum(axis=0)
-    return Intervals(_accuracies(mixem | baselines), mean_interval(gain).times(1 / len(picked)))
+        return ImageIntervals(_accuracies(mixem), why_none=_inside(run, error))
+    gain = mixem[MIXEM].astype(int) - baselines[BASELINE].astype(int)
+    return ImageIntervals(_accuracies(mixem | baselines), mean_interval(gain))
 
 
-def _hits_of(folders: Sequence[tuple[TrialFolder | BaseFolder, "pd.Series"]]) -> dict[str, NDArray[np.int64]]:
-    """The hits (seeds, N) of each clustering, by its column. Raises CheckpointError."""
-    by_column: dict[str, list[Hits]] = {}
-    for folder, row in folders:
-        clusterings, labels = load_labelled(folder)
-        for column, clusters in clusterings.items():
-            right = hits(labels, clusters)
-            if not abs(right.mean() - row[f"{column}.acc"]) <= TOLERANCE:
-                raise CheckpointError(f"{folder.path}: the clusters it keeps are not those of its scores")
-            by_column.setdefault(column, []).append(right)
-    if len({len(right) for rights in by_column.values() for right in rights}) > 1:
-        raise CheckpointError("the seeds were scored on other images")
-    return {column: np.array(rights, dtype=np.int64) for column, rights in by_column.items()}
+def _hits_of(folder: TrialFolder | BaseFolder, row: "pd.Series") -> dict[str, Hits]:
+    """The hits of each clustering, by its column. Raises CheckpointError."""
+    clusterings, labels = load_labelled(folder)
+    by_column = {column: hits(labels, clusters) for column, clusters in clusterings.items()}
+    for column, right in by_column.items():
+        if not abs(right.mean() - row[f"{column}.acc"]) <= TOLERANCE:
+            raise CheckpointError(f"{folder.path}: the clusters it keeps are not those of its scores")
+    return by_column
 
 
-def _accuracies(by_column: Mapping[str, NDArray[np.int64]]) -> dict[str, Interval]:
-    return {column: mean_interval(rights.sum(axis=0)).times(1 / len(rights)) for column, rights in by_column.items()}
+def _accuracies(by_column: Mapping[str, Hits]) -> dict[str, Interval]:
+    return {column: mean_interval(right.astype(int)) for column, right in by_column.items()}
 
 
 def _inside(run: Run, error: MixemError) -> str:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from analysis.answers import CompareAnswer, NumberDifference
 from analysis.findings import Findings
-from analysis.results import BASELINES, CLUSTERINGS, CONFIG_COLUMNS, METRICS, TERMS
+from analysis.results import BASELINES, CLUSTERINGS, CONFIG_COLUMNS, METRICS, TERMS, comparable
 from analysis.selection import PLACE_COLUMNS
 from mixem.run import Status
 
@@ -56,6 +57,8 @@ class Comparison:
     """Versions, hardware and the like, where the runs differ."""
     same_data: bool
     """Whether the checksums of the images are equal."""
+    free_order: bool
+    """Whether a GPU has added in an order that varies: without `runtime.deterministic` it does not repeat itself."""
     tolerance: float
     shared_only: bool
     """Whether trials that only one run has are no disagreement."""
@@ -95,6 +98,7 @@ def compare(first: Findings, second: Findings, tolerance: float = 0.0, shared_on
         scores=tuple(_differences(in_both, and_there, [c for c in SCORE_COLUMNS if c in columns])),
         provenance={key: pair for key, pair in provenance.items() if pair[0] != pair[1]},
         same_data=_values(in_both, DATA) == _values(and_there, DATA),
+        free_order=any(map(_in_free_order, (in_both, and_there))),
         tolerance=tolerance,
         shared_only=shared_only,
     )
@@ -105,15 +109,14 @@ def _finished(findings: Findings) -> pd.DataFrame:
     finished = findings.results[findings.results["status"] == Status.FINISHED]
     ignored = PLACE_COLUMNS | ({"runtime.precision"} - set(findings.varying))
     settings = finished[[key for key in CONFIG_COLUMNS if key not in ignored]]
-    rows = [repr([*map(_plain, row)]) for row in settings.itertuples(index=False)]
+    rows = [repr([*map(comparable, row)]) for row in settings.itertuples(index=False)]
     return finished.set_index(pd.Index(rows, dtype=object))
 
 
-def _plain(value: object) -> object:
-    """A setting in the one form it has in every table: columns with gaps hold NaN, and integers as floats."""
-    if value is None or value != value:
-        return None
-    return float(value) if isinstance(value, int | float) else value
+def _in_free_order(trials: pd.DataFrame) -> bool:
+    """Whether any was trained on a GPU without `runtime.deterministic`, which a record names where it is on."""
+    where = trials.reindex(columns=["provenance.device", "provenance.deterministic"])
+    return bool((where["provenance.device"].eq("cuda") & where["provenance.deterministic"].ne("yes")).any())
 
 
 def _differences(a: pd.DataFrame, b: pd.DataFrame, columns: list[str]) -> Iterator[Difference]:
@@ -148,11 +151,36 @@ def describe(comparison: Comparison) -> Iterator[str]:
     yield f"numbers compared: {comparison.compared}: {counts}"
     yield _largest("validation terms", comparison.terms)
     yield _largest("scores", comparison.scores)
+    if comparison.free_order and not comparison.agree:
+        yield "on a GPU without runtime.deterministic sums are added in an order that varies; --tolerance allows for it"
     if comparison.not_in_both:
         yield f"measured in one run only, and not compared: {', '.join(comparison.not_in_both)}"
     yield f"images: {'the same checksum' if comparison.same_data else 'other checksums: not the same images'}"
     for key, (first, second) in comparison.provenance.items():
         yield f"{key}: {first} and {second}"
+
+
+def answer_of(comparison: Comparison) -> CompareAnswer:
+    """The comparison as it is printed as JSON."""
+    differences = [
+        NumberDifference(trial=one.trial, column=one.column, first=_json(one.first), second=_json(one.second))
+        for one in (*comparison.terms, *comparison.scores)
+    ]
+    return CompareAnswer(
+        agree=comparison.agree,
+        tolerance=comparison.tolerance,
+        shared=list(comparison.shared),
+        only_first=list(comparison.only_first),
+        only_second=list(comparison.only_second),
+        compared=comparison.compared,
+        differences=differences,
+        same_data=comparison.same_data,
+        provenance=comparison.provenance,
+    )
+
+
+def _json(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _largest(name: str, differences: Sequence[Difference]) -> str:

@@ -1,24 +1,22 @@
 """What is kept of the test split: a trial's embedding.npz and examples.npz, the baselines' clusters.npz."""
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.statistics import Floats
 from mixem.errors import CheckpointError
-from mixem.files import MAX_BYTES, read_bytes
+from mixem.files import read_bytes
+from mixem.npz import parse_npz
 from mixem.records import TrialRecord
 from mixem.run import BaseFolder, TrialFolder
 
 Numbers = NDArray[np.int64]
 Images = NDArray[np.uint8]
 """uint8 (n, height, width, channels)."""
-MAX_HEADER = 10_000
-"""Characters of an array's own description."""
 MAX_GROUPS = 2**15
 """Clusters, classes and components are fewer: they are written in 16 bits."""
 LABELS = "labels"
@@ -33,6 +31,8 @@ class Embedding:
     """(N, D)."""
     component: Numbers
     """(N,): the component with the largest mixing coefficient."""
+    certainty: Floats
+    """(N,): that coefficient."""
     count: int
     """M, the components there are."""
     clusters: Numbers
@@ -63,6 +63,7 @@ def load_embedding(folder: TrialFolder) -> Embedding:
     return Embedding(
         features=embedding["features"].astype(np.float32),
         component=embedding["p"].argmax(axis=1).astype(np.int64),
+        certainty=embedding["p"].max(axis=1).astype(np.float64),
         count=embedding["p"].shape[1],
         clusters=embedding["clusters"].astype(np.int64),
         labels=labels,
@@ -98,7 +99,7 @@ def load_labelled(folder: TrialFolder | BaseFolder) -> tuple[Mapping[str, Number
         path, columns = folder.clusters_file, {name: f"baseline.{name}" for name in ("simclr_kmeans", "pixel_kmeans")}
     if not path.exists():
         raise CheckpointError(
-            f"{folder.path}: keeps no clusters of the test images, made by an earlier version or copied"
+            f"{folder.path} keeps no clusters of the test images: an earlier version made it, or it was copied"
         )
     arrays = _arrays(path, (*columns, LABELS))
     shapes = {(array.shape, array.ndim, array.dtype.kind) for array in arrays.values()}
@@ -144,12 +145,7 @@ def _are_numbers(array: NDArray[np.generic]) -> bool:
 def _arrays(path: Path, keys: Sequence[str], optional: Sequence[str] = ()) -> dict[str, NDArray[np.generic]]:
     """Read the arrays with these keys, and those of the `optional` ones that are there; raises CheckpointError."""
     try:
-        content = io.BytesIO(read_bytes(path))
-        with ZipFile(content) as packed:
-            if sum(part.file_size for part in packed.infolist()) > MAX_BYTES:
-                raise ValueError("larger than any embedding once it is unpacked")
-        with np.load(content, max_header_size=MAX_HEADER) as file:
-            arrays = {key: file[key] for key in (*keys, *optional) if key in file.files}
+        arrays = parse_npz(read_bytes(path), (*keys, *optional))
     except Exception as error:  # zipfile and NumPy raise many kinds for damaged files
         raise CheckpointError(f"{path}: cannot be read ({error})") from None
     if missing := [key for key in keys if key not in arrays]:

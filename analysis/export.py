@@ -3,21 +3,18 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from analysis.findings import Findings
 from analysis.results import CLUSTERINGS, one_line
-from analysis.wording import decided
+from analysis.wording import decided, difference, start
 from mixem.config import Config
-from mixem.errors import CheckpointError, ConfigError, MixemError
+from mixem.errors import CheckpointError, ConfigError
 from mixem.files import write_bytes, write_text
-from mixem.run import BaseFolder, Run, Status, TrialFolder
+from mixem.run import BaseFolder, Run, Status, TrialFolder, full_hash
 from mixem.settings import dump_config, set_key, validate
-
-MAX_LISTED = 30
-"""At most this many trials are named in the error for an unknown one."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +23,14 @@ class ExportedPaths:
 
     config: Path
     weights: Path
+
+
+class ChosenTrial(NamedTuple):
+    """The trial to export."""
+
+    folder: TrialFolder
+    config: str
+    """What best.yaml holds: its configuration and, in comments, where that and the weights come from."""
 
 
 def write_best(findings: Findings) -> ExportedPaths:
@@ -41,15 +46,22 @@ def export(findings: Findings, out: Path | str, trial: str | None = None) -> Exp
     trial, MixemError when nothing can be picked yet, CheckpointError for weights that are absent or not those of the
     trial's record.
     """
-    hash = _picked(findings) if trial is None else _find(list(findings.results["trial"]), trial)
+    chosen = choose(findings, trial)
+    weights = _weights(chosen.folder, f"trial {chosen.folder.hash}")
+    return _write(ExportedPaths(*Run.at(out).best_files), weights, chosen.config)
+
+
+def choose(findings: Findings, trial: str | None = None) -> ChosenTrial:
+    """The selected trial, or `trial` (a unique prefix will do). Raises as `export`, but for the weights."""
+    trials = list(findings.results["trial"])
+    hash = _picked(findings) if trial is None else full_hash(trial, trials, "--trial", "trials")
     row = _row(findings.results, hash)
     if row["status"] != Status.FINISHED:
         reason = f" ({row['reason']})" if pd.notna(row["reason"]) else ""
         raise ConfigError(f"trial {hash} is {row['status']}{reason}: only a finished trial can be exported")
     folder = findings.run.trial(hash)
-    weights = _weights(folder, f"trial {hash}")
     config = _as_run(folder.config(), row.get("provenance.precision"))
-    return _write(ExportedPaths(*Run.at(out).best_files), weights, config, _comments(findings, row, trial is None))
+    return ChosenTrial(folder, _commented(config, _comments(findings, row, trial is None)))
 
 
 def export_baseline(findings: Findings, out: Path | str) -> ExportedPaths:
@@ -64,14 +76,19 @@ def export_baseline(findings: Findings, out: Path | str) -> ExportedPaths:
         f"SimCLR + K-means on {row['data.name']}, run {findings.spec.name}: base encoder {folder.hash}",
         f"seed {int(row['seed'])}, that of the picked trial {row['trial']}",
         f"test scores: {_metrics(row, 'baseline.simclr_kmeans')}",
+        *filter(None, [start(row)]),
     )
-    return _write(ExportedPaths(*Run.at(out).baseline_files), weights, folder.config(), comments)
+    return _write(ExportedPaths(*Run.at(out).baseline_files), weights, _commented(folder.config(), comments))
 
 
-def _write(paths: ExportedPaths, weights: bytes, config: Config, comments: Iterable[str]) -> ExportedPaths:
+def _commented(config: Config, comments: Iterable[str]) -> str:
+    return "".join(f"# {one_line(line)}\n" for line in comments) + dump_config(config)
+
+
+def _write(paths: ExportedPaths, weights: bytes, config: str) -> ExportedPaths:
     try:
         write_bytes(paths.weights, weights)
-        write_text(paths.config, "".join(f"# {one_line(line)}\n" for line in comments) + dump_config(config))
+        write_text(paths.config, config)
     except OSError as error:
         raise ConfigError(f"{paths.config.parent}: cannot be written to ({error.strerror})") from None
     return paths
@@ -79,9 +96,9 @@ def _write(paths: ExportedPaths, weights: bytes, config: Config, comments: Itera
 
 def _picked(findings: Findings) -> str:
     """The hash of the trial to export."""
-    if findings.selection is None:
-        raise MixemError(findings.why_none)
-    return findings.selection.representative
+    if findings.pick is None:
+        raise findings.no_pick()
+    return findings.pick.representative
 
 
 def _row(results: pd.DataFrame, hash: str) -> dict[str, Any]:
@@ -96,17 +113,6 @@ def _weights(folder: TrialFolder | BaseFolder, name: str) -> bytes:
         raise CheckpointError(
             f"{error}; {name} is finished, and `mixem sweep FILE --retrain {folder.hash}` makes it anew"
         ) from None
-
-
-def _find(hashes: list[str], prefix: str) -> str:
-    """The hash of the one trial that begins with a prefix."""
-    fitting = [hash for hash in hashes if hash.startswith(prefix)] if prefix not in hashes else [prefix]
-    if len(fitting) == 1:
-        return fitting[0]
-    listed = fitting or hashes
-    rest = f" and {len(listed) - MAX_LISTED} more" if len(listed) > MAX_LISTED else ""
-    problem = f"{prefix!r} fits several trials" if fitting else f"no trial {prefix!r} in this run; it has"
-    raise ConfigError(one_line(f"{problem}: {', '.join(listed[:MAX_LISTED])}") + rest)
 
 
 def _as_run(config: Config, precision: object) -> Config:
@@ -124,8 +130,8 @@ def _comments(findings: Findings, row: dict[str, Any], picked: bool) -> Iterator
     weights = f" ({spec.reference})" if spec.criterion == "reference" else ""
     finished = findings.counts[Status.FINISHED]
     yield f"MIX'EM on {row['data.name']}, run {spec.name}: {finished} of {len(results)} trials finished"
-    if picked and findings.selection:
-        pick = findings.selection
+    if picked and findings.pick:
+        pick = findings.pick
         yield f"picked by criterion {spec.criterion}{weights}: mean {pick.mean:.6g}, n = {pick.n}"
         if reason := decided(findings):
             yield reason
@@ -135,7 +141,10 @@ def _comments(findings: Findings, row: dict[str, Any], picked: bool) -> Iterator
         yield f"asked for by its hash, not picked; criterion {spec.criterion}{weights}: {value:.6g}"
         yield f"seed {int(row['seed'])} of seeds {_joined(seeds)}"
     yield f"trial {row['trial']}, base encoder {row['base']}"
+    yield from filter(None, [start(row)])
     yield from _scores(row)
+    if picked and findings.gain:
+        yield difference(findings.gain).striptags()
     for key in sorted(key for key in row if key.startswith("provenance.")):
         lines = row[key] if isinstance(row[key], tuple) else [row[key]]
         yield from (f"{key.removeprefix('provenance.')}: {line}" for line in lines if pd.notna(line))

@@ -5,19 +5,34 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
+from markupsafe import Markup
 
 from analysis.audit import Audit, audit, criteria, losses, seed_agreement
-from analysis.certainty import Intervals, Ties, intervals, ties
+from analysis.certainty import ImageIntervals, Ties, image_intervals, ties
 from analysis.claims import Claim, claims, scored_trials
+from analysis.cluster_count import ClusterCounts, cluster_counts
 from analysis.consensus import consensus
 from analysis.decision import Decision, decide
-from analysis.embedding import ClustersOf, Numbers, load_clusters
+from analysis.early import Early, early
+from analysis.embedding import ClustersOf, Embedding, Numbers, load_clusters, load_embedding
 from analysis.evidence import agreement, gather
+from analysis.formats import percent
 from analysis.labels import labeller
-from analysis.results import CONFIG_COLUMNS, CONTEXT_METHODS, METHODS, METRICS, changed_spec, results_of, trained_on
+from analysis.results import (
+    CONFIG_COLUMNS,
+    CONTEXT_METHODS,
+    METHODS,
+    METRICS,
+    Metrics,
+    changed_spec,
+    metrics_by_column,
+    read_table,
+    results_of,
+    trained_on,
+)
 from analysis.selection import (
     ACCURACY,
     LAMBDAS,
@@ -33,9 +48,14 @@ from analysis.selection import (
     varying_settings,
 )
 from analysis.statistics import Floats, Interval, Spread, spread
-from mixem.errors import MixemError
+from mixem.errors import CheckpointError, MixemError
+from mixem.files import each
 from mixem.records import RunSpec
 from mixem.run import ReportPlace, Run, Status
+
+ASSIGNMENTS = ("picture", "cluster", "component", "probability", "distance", "margin")
+"""The columns of assignments.parquet."""
+SHOWN = ("acc", "nmi", "ari")
 
 
 class MethodScores(NamedTuple):
@@ -46,7 +66,25 @@ class MethodScores(NamedTuple):
     scores: dict[str, Spread]
     """By `analysis.results.METRICS`; those of accuracy, NMI and ARI as shares."""
     interval: Interval | None
-    """Of the accuracy, over the test images. If None, the clusters were not kept."""
+    """95 %, of the accuracy: over the seeds or, with one seed, over the test images. If None, it is unknown."""
+
+
+class Gain(NamedTuple):
+    """The pick's accuracy over that of SimCLR + K-means on the same base encoders, as a share."""
+
+    share: Spread
+    """Over the seeds, paired."""
+    interval: Interval | None
+    """95 %: over the seeds by Student's t or, with one seed, over the test images. If None, it is unknown."""
+    why_none: str
+    """Why there is no interval; empty where there is one."""
+
+    @property
+    def clear(self) -> Literal["up", "down", ""]:
+        """Which way it goes, where its interval excludes 0; nothing else says whether a gain is clear."""
+        if self.interval is None or not self.interval.excludes_zero:
+            return ""
+        return "up" if self.interval.low > 0 else "down"
 
 
 class Starts(NamedTuple):
@@ -129,6 +167,23 @@ class Findings:
         return configurations(self.results, values, self.varying)
 
     @cached_property
+    def by_key(self) -> dict[str, Configuration]:
+        """The configurations by their keys."""
+        return {configuration.key: configuration for configuration in self.configurations}
+
+    @cached_property
+    def statuses(self) -> dict[str, Status]:
+        """How far each trial is, by its hash."""
+        return dict(zip(map(str, self.results["trial"]), map(Status, self.results["status"]), strict=True))
+
+    @cached_property
+    def ranks(self) -> dict[str, int]:
+        """The place of every finished candidate by the criterion, from 1, by its key."""
+        finished = [c for c in self.candidates if c.status == Status.FINISHED and math.isfinite(c.criterion.mean)]
+        ordered = sorted(finished, key=lambda c: (c.criterion.mean, *preference(c)))
+        return {configuration.key: rank for rank, configuration in enumerate(ordered, 1)}
+
+    @cached_property
     def candidates(self) -> tuple[Configuration, ...]:
         """The configurations that the choice is made among: after a race those with the most seeds, else all."""
         return finalists(self.configurations) if self.spec.seeds else self.configurations
@@ -145,6 +200,10 @@ class Findings:
     def why_none(self) -> str:
         """Why nothing can be picked yet; empty where something is."""
         return self._lowest[1]
+
+    def no_pick(self) -> MixemError:
+        """The error of what needs a pick where there is none."""
+        return MixemError(f"{self.run}: {self.why_none}; `mixem status {self.run}` shows how far it is")
 
     @cached_property
     def ties(self) -> Ties | None:
@@ -171,7 +230,7 @@ class Findings:
         return decide(tied, gather(self.clusters_of, self.results, self.losses, tied, self.spec.reference))
 
     @cached_property
-    def selection(self) -> Selection | None:
+    def pick(self) -> Selection | None:
         """The configuration that is picked. If None, `why_none` says why."""
         picked, decision = self._lowest[0], self.decision
         if decision:
@@ -180,8 +239,60 @@ class Findings:
 
     def is_tied(self, configuration: str) -> bool:
         """Whether a configuration, given by its key, is tied with the pick: the criterion cannot tell them apart."""
-        pick = self.selection
+        pick = self.pick
         return bool(pick and self.ties and configuration in self.ties.tied and configuration != pick.configuration)
+
+    @cached_property
+    def metrics(self) -> dict[str, Metrics | None]:
+        """The numbers of every trial's metrics.csv, by its hash. None where they are damaged."""
+
+        def read(hash: str) -> Metrics | None:
+            try:
+                return metrics_by_column(self.run.trial(hash).metrics())
+            except CheckpointError:
+                return None
+
+        trials = [str(hash) for hash in self.results["trial"]]
+        return dict(zip(trials, each(self.run.path, read, trials), strict=True))
+
+    def curves(self) -> pd.DataFrame:
+        """The epochs of every trial that has some: a row each, `trial`, `epoch` and the columns of metrics.csv.
+
+        Raises CheckpointError for damaged metrics.
+        """
+        trials = [str(hash) for hash in self.results["trial"]]
+        metrics = each(self.run.path, lambda hash: self.run.trial(hash).metrics(), trials)
+        rows = [{"trial": hash, **row} for hash, rows in zip(trials, metrics, strict=True) for row in rows]
+        table = pd.DataFrame(rows, columns=None if rows else ["trial", "epoch"])
+        numbers = [key for key in table if key != "trial"]
+        return table.assign(**{str(key): pd.to_numeric(table[key]) for key in numbers})
+
+    def assignments(self, trial: str | None = None) -> pd.DataFrame:
+        """Where each picture belongs by a trial, given by its hash; by the one to export if None.
+
+        A row a picture: `picture`, `cluster`, `component`, `probability`, `distance`, `margin` and, where they are
+        known, `path` and `split`. Raises MixemError where nothing is picked, CheckpointError where a trial keeps none.
+        """
+        if trial is None:
+            if self.pick is None:
+                raise self.no_pick()
+            trial = self.pick.representative
+        table = read_table(self.run.trial(trial).assignments_file, ASSIGNMENTS)
+        if not self.run.pictures_file.exists():
+            return table
+        return table.merge(read_table(self.run.pictures_file, ("picture", "path", "split")), on="picture", how="left")
+
+    def _repr_html_(self) -> str:
+        """The answer as a notebook shows it."""
+        if self.pick is None:
+            return str(Markup("<p>{}: {}</p>").format(str(self.run), self.why_none))
+        settings = ", ".join(f"{key} = {label}" for key, label in self.labels(self.pick.settings).items())
+        head = Markup("<p><strong>{}</strong> on {}: {} of {} trials finished; picked by {}: {}</p>").format(
+            self.spec.name, self.spec.dataset, self.counts[Status.FINISHED], len(self.results),
+            self.spec.criterion, settings,
+        )  # fmt: skip
+        shown = {(row.group, row.name): {m.upper(): percent(row.scores[m]) for m in SHOWN} for row in self.scores}
+        return str(head) + (pd.DataFrame(shown).T.to_html() if self.labelled else "")
 
     @cached_property
     def clusters_of(self) -> ClustersOf:
@@ -192,6 +303,21 @@ class Findings:
     def clusters(self) -> dict[str, Numbers | None]:
         """The clusters (N,) of the test images by each of the pick's trials. None where they are absent or damaged."""
         return {str(hash): self.clusters_of(str(hash)) for hash in self.picked["trial"]}
+
+    @cached_property
+    def embedding(self) -> Embedding | None:
+        """The test split as the trial to export sees it. If None, it is absent or damaged, or nothing is picked."""
+        if self.pick is None:
+            return None
+        try:
+            return load_embedding(self.run.trial(self.pick.representative))
+        except CheckpointError:
+            return None
+
+    @property
+    def doubtful_share(self) -> float:
+        """The share of the test images of which no component has half of the weight; NaN where it is unknown."""
+        return math.nan if self.embedding is None else float((self.embedding.certainty < 0.5).mean())
 
     @cached_property
     def consensus(self) -> Floats | None:
@@ -214,6 +340,13 @@ class Findings:
         return accuracies(self.results)
 
     @cached_property
+    def most_accurate(self) -> Configuration | None:
+        """The finished configuration of the highest mean accuracy. If None, there are no labels."""
+        finished = [c for c in self.configurations if c.status == Status.FINISHED]
+        scored = [c for c in finished if math.isfinite(self.accuracies[c.key].mean)]
+        return max(scored, key=lambda c: self.accuracies[c.key].mean, default=None)
+
+    @cached_property
     def scored(self) -> pd.DataFrame:
         """The finished trials that have an accuracy, with a column `accuracy` in percent."""
         return scored_trials(self.results)
@@ -230,9 +363,20 @@ class Findings:
         return tuple(claims(self.scored, self.varying, self.audits, self.spec.criterion))
 
     @cached_property
+    def early(self) -> Early | None:
+        """What the criterion would have picked after each epoch. If None, the metrics do not say."""
+        among = (self.candidates, self.accuracies, self.spec.criterion, self.spec.reference)
+        return early(self.metrics, self.results, *among)
+
+    @cached_property
+    def cluster_counts(self) -> ClusterCounts | None:
+        """What is known of each number of clusters. If None, the run has not tried several."""
+        return cluster_counts(self.results, self.configurations, self.clusters_of)
+
+    @cached_property
     def picked(self) -> pd.DataFrame:
         """The rows of the pick's trials, by seed; empty where nothing is picked."""
-        trials = self.selection.trials if self.selection else ()
+        trials = self.pick.trials if self.pick else ()
         return self.results.set_index("trial", drop=False).loc[list(trials)]
 
     @cached_property
@@ -246,27 +390,28 @@ class Findings:
         return tuple(row for row in self._scores(CONTEXT_METHODS) if math.isfinite(row.scores["acc"].mean))
 
     def _scores(self, methods: Iterable[tuple[str, str, str]]) -> tuple[MethodScores, ...]:
-        intervals = self.intervals.accuracy if self.selection else {}
-        return tuple(
-            MethodScores(
-                group,
-                name,
-                {metric: spread(self.picked[f"{key}.{metric}"]) for metric in METRICS},
-                intervals.get(key),
-            )
-            for key, group, name in methods
-        )
+        rows = []
+        for key, group, name in methods:
+            scores = {metric: spread(self.picked[f"{key}.{metric}"]) for metric in METRICS}
+            accuracy = scores["acc"]
+            sure = self.over_images.accuracy.get(key) if accuracy.n == 1 else accuracy.interval
+            rows.append(MethodScores(group, name, scores, sure and sure.within(0, 1)))
+        return tuple(rows)
 
     @cached_property
-    def gain(self) -> Spread | None:
-        """Accuracy over SimCLR + K-means on the same base encoder, paired by seed. If None, it is unknown."""
-        gain = spread(self.picked[ACCURACY] - self.picked["baseline.simclr_kmeans.acc"])
-        return gain if math.isfinite(gain.mean) else None
+    def gain(self) -> Gain | None:
+        """How far the pick is above SimCLR + K-means, and how sure that is. If None, it is unknown."""
+        share = spread(self.picked[ACCURACY] - self.picked["baseline.simclr_kmeans.acc"])
+        if not math.isfinite(share.mean):
+            return None
+        if share.n == 1:
+            return Gain(share, self.over_images.gain, self.over_images.why_none)
+        return Gain(share, share.interval, "")
 
     @cached_property
-    def intervals(self) -> Intervals:
-        """How sure the pick's accuracy and gain are, over the test images."""
-        return intervals(self.run, self.picked)
+    def over_images(self) -> ImageIntervals:
+        """How sure the accuracies of the pick's first seed are, over the test images."""
+        return image_intervals(self.run, self.picked.iloc[0])
 
     @cached_property
     def starts(self) -> Starts | None:
@@ -290,6 +435,12 @@ class Findings:
         """How many trials have each status."""
         counts = self.results["status"].value_counts()
         return {status: int(counts.get(status.value, 0)) for status in Status}
+
+    @cached_property
+    def seconds_to_go(self) -> float:
+        """What the trials that are still to end will train, by those that have ended; NaN where there is none."""
+        left = self.counts[Status.PENDING] + self.counts[Status.STARTED]
+        return left * float(self.results["seconds"].mean())
 
     @property
     def unfinished(self) -> bool:

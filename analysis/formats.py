@@ -43,6 +43,16 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, in two digits or so."""
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 1.95 else f"{seconds:.1f} s"
+    minutes, hours = seconds / 60, seconds / 3600
+    if minutes < 9.95:
+        return f"{minutes:.1f} min"
+    return f"{minutes:.0f} min" if minutes < 90 else f"{hours:.1f} h" if hours < 9.95 else f"{hours:,.0f} h"
+
+
 def escaped(text: str, is_shown: Callable[[str], bool] = str.isprintable) -> str:
     """A text with its characters that cannot be shown as a programmer would write them.
 
@@ -61,11 +71,6 @@ def _escape(character: str) -> str:
 def name_of(key: str) -> str:
     """A setting's name."""
     return NAMES.get(key, key)
-
-
-def symbol(key: str) -> str:
-    """A setting's short name."""
-    return name_of(key).partition(" ")[0]
 
 
 def strong(text: str, style: str = "") -> Markup:
@@ -99,8 +104,8 @@ def bounds(interval: Interval, decimals: int = 1) -> Markup:
 
 
 def interval(correlation: Correlation) -> Markup:
-    """A correlation with its interval, where it has one."""
+    """A correlation with its interval, where it has one; resamples that all come to the same tell none."""
     value = Markup(number(correlation.value, 2))
-    if math.isnan(correlation.low):
+    if math.isnan(correlation.low) or math.isclose(correlation.low, correlation.high):
         return value
     return value + " " + bounds(Interval(correlation.low, correlation.high), 2)

@@ -4,6 +4,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
+SYMBOLS = {f"loss.lambda{number}": f"λ{number}" for number in (1, 2, 3, 4)}
+"""Settings that have a letter in the paper."""
+
+
+def symbol(key: str) -> str:
+    """A setting's short name: λ2 of loss.lambda2; others keep theirs."""
+    return SYMBOLS.get(key, key)
+
 
 def plain(value: Any) -> str:
     """A setting as one would write it, numbers with six digits; a dash where it is unknown."""

@@ -45,7 +45,7 @@ class Replay:
     @property
     def pick(self) -> str | None:
         """The key of the configuration that is picked. If None, none has finished."""
-        return self.last.selection.configuration if self.last.selection else None
+        return self.last.pick.configuration if self.last.pick else None
 
 
 def next_round(findings: Findings, seeds: Sequence[int]) -> Round | None:

@@ -1,5 +1,6 @@
 """The run folder read into one table, one row per trial."""
 
+import io
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,18 +9,20 @@ from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mixem.config import Config
-from mixem.errors import ConfigError
-from mixem.files import each, write_bytes
+from mixem.errors import CheckpointError, ConfigError
+from mixem.files import each, read_bytes, write_bytes
+from mixem.parsing import merge
 from mixem.records import BaseRecord, Provenance, RunSpec, TrialRecord
 from mixem.run import BaseFolder, ReportPlace, Run, StageState, Status
 from mixem.settings import (
     base_hash,
     config_hash,
     configuration_hash,
-    merge,
     override,
     parse_assignment,
     set_key,
@@ -66,8 +69,7 @@ def changed_spec(run: Run, overrides: Iterable[str] = ()) -> RunSpec:
     spec = run.spec()
     if not overrides:
         return spec
-    where = run.spec_file if run.spec_file.exists() else run
-    return validate(RunSpec, override(spec.model_dump(), overrides), str(where))
+    return validate(RunSpec, override(spec.model_dump(), overrides), "--set")
 
 
 def load_results(place: "Path | str | Run") -> pd.DataFrame:
@@ -103,6 +105,16 @@ def write_tables(place: Run | ReportPlace, results: pd.DataFrame) -> tuple[Path,
     write_bytes(csv, text.to_csv(index=False).encode())
     write_bytes(parquet, results.to_parquet(None, engine="pyarrow", index=False))
     return csv, parquet
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Columns of a Parquet file of a run folder. Raises CheckpointError where it is absent, damaged or lacks one."""
+    try:
+        return pd.read_parquet(io.BytesIO(read_bytes(path)), columns=list(columns), engine="pyarrow")
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file; unfinished, or made by an earlier version") from None
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path}: damaged ({one_line(error)})") from None
 
 
 def _as_text(value: object) -> object:
@@ -154,7 +166,9 @@ def _row(state: StageState[TrialRecord], config: Config | None, baselines: dict[
         row["configuration"] = configuration_hash(config)
         row["base"] = base_hash(config)
     if state.record:
-        row = merge(row, state.record.model_dump(exclude={"trial", "status", "provenance", "weights_sha256"}))
+        hidden = {"trial", "status", "provenance", "weights_sha256"}
+        hidden |= set() if state.record.cost else {"cost"}
+        row = merge(row, state.record.model_dump(exclude=hidden))
         row["provenance"] = _provenance(state.record.provenance)
     row = row | baselines.get(row.get("base", ""), {})
     return {key: _as_unicode(value) for key, value in row.items()}
@@ -210,6 +224,23 @@ def one_line(text: object) -> str:
     line = " ".join(str(text).split())
     line = "".join(character if character.isprintable() else "?" for character in line)
     return line if len(line) <= MAX_LINE else line[: MAX_LINE - 1] + "…"
+
+
+Metrics = Mapping[str, NDArray[np.float64]]
+"""The columns of a metrics.csv, each (epochs,); NaN where an epoch did not measure them."""
+
+
+def metrics_by_column(rows: Sequence[Mapping[str, str]]) -> Metrics:
+    """The rows of a metrics.csv as columns of numbers."""
+    keys = dict.fromkeys(key for row in rows for key in row)
+    return {key: np.array([float(row.get(key) or math.nan) for row in rows]) for key in keys}
+
+
+def comparable(value: Any) -> Any:
+    """A setting in the one form it has in every table: columns with gaps hold NaN, and integers as floats."""
+    if value is None or value != value:
+        return None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _config_columns() -> tuple[str, ...]:

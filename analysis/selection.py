@@ -10,6 +10,7 @@ import math
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any, get_args
 
@@ -49,10 +50,15 @@ class Configuration:
     values: tuple[float, ...]
     """The criterion of each trial; lower is better."""
 
-    @property
+    @cached_property
     def criterion(self) -> Spread:
         """The criterion over the seeds."""
         return spread(self.values)
+
+    @property
+    def representative(self) -> str:
+        """The trial with the lowest criterion; of equal ones the first."""
+        return self.trials[min(range(len(self.values)), key=self.values.__getitem__)]
 
     @property
     def point(self) -> tuple[float, float, float]:
@@ -189,7 +195,6 @@ def choose(candidates: Iterable[Configuration]) -> Configuration:
 
 def selection_of(picked: Configuration, criterion: Criterion, reference: LossWeights) -> Selection:
     """What is to be known of a configuration that is picked."""
-    lowest = min(range(len(picked.values)), key=picked.values.__getitem__)
     return Selection(
         criterion=criterion,
         reference=reference,
@@ -199,7 +204,7 @@ def selection_of(picked: Configuration, criterion: Criterion, reference: LossWei
         std=picked.criterion.std,
         n=picked.criterion.n,
         trials=picked.trials,
-        representative=picked.trials[lowest],
+        representative=picked.representative,
     )
 
 

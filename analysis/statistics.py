@@ -8,6 +8,7 @@ from statistics import fmean, stdev
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import bootstrap, kendalltau, spearmanr, wilcoxon
+from scipy.stats import t as student_t
 
 Floats = NDArray[np.float64]
 RESAMPLES = 2000
@@ -24,6 +25,14 @@ class Spread:
     def times(self, factor: float) -> "Spread":
         """The same in another unit, such as percent."""
         return Spread(factor * self.mean, factor * self.std, self.n)
+
+    @property
+    def interval(self) -> "Interval | None":
+        """95 % interval of the mean by Student's t. None for fewer than two values, or a missing one."""
+        if self.n < 2 or not math.isfinite(self.std):
+            return None
+        half = float(student_t.ppf(0.975, self.n - 1)) * self.std / math.sqrt(self.n)
+        return Interval(self.mean - half, self.mean + half)
 
 
 NO_SPREAD = Spread(math.nan, math.nan, 0)
@@ -54,6 +63,10 @@ class Interval:
     def times(self, factor: float) -> "Interval":
         """The same in another unit, such as percent; `factor` > 0."""
         return Interval(factor * self.low, factor * self.high)
+
+    def within(self, lowest: float, highest: float) -> "Interval":
+        """Cut off where no value can lie."""
+        return Interval(max(lowest, self.low), min(highest, self.high))
 
 
 def mean_interval(values: NDArray[np.integer] | Floats) -> Interval:

@@ -1,67 +1,78 @@
 """The state of a run that is under way, in lines."""
 
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, Literal
 
 from analysis import wording
+from analysis.answers import TO_COME, Counts, StageEnd, StageSign, StatusAnswer
 from analysis.results import one_line
-from mixem.errors import CheckpointError
 from mixem.files import each
 from mixem.run import Run, Snapshot, StageFolder, StageState, Status
 
-TO_COME = (Status.PENDING, Status.STARTED)
+Kind = Literal["trial", "base encoder"]
 
 
-def status_lines(place: Path | str | Run) -> list[str]:
-    """Counts of trials by status, the epochs of those that have started, and the time to go.
-
-    Raises ConfigError for no run folder.
-    """
+def status_of(place: Path | str | Run) -> StatusAnswer:
+    """How far a run is; raises ConfigError for no run folder."""
     run = Run.at(place)
     spec = run.spec()
     snapshot = run.snapshot(spec.trials, [folder.hash for folder in run.bases()])
     trials = list(snapshot.trials.values())
-    lines = [wording.status_counts(str(run), len(trials), Counter(trial.status for trial in trials))]
-    if spec.to_propose:
-        lines.append(wording.to_propose(spec.to_propose))
     left = sum(trial.status in TO_COME for trial in trials)
-    if spec.seeds and left:
-        lines.append(wording.may_follow(spec.seeds.race))
-    lines += _started(run, snapshot)
     seconds = [trial.record.seconds for trial in trials if trial.record]
-    if left and seconds:
-        lines.append(wording.time_to_go(left * sum(seconds) / len(seconds)))
-    return [*lines, *_ended("base encoder", snapshot.bases.values()), *_ended("trial", trials)]
+    return StatusAnswer(
+        run=str(run),
+        trials=Counts.of(trial.status for trial in trials),
+        shard=f"{spec.shard.number}/{spec.shard.of}" if spec.shard else None,
+        whole=len(spec.shard.whole) if spec.shard else None,
+        to_propose=spec.to_propose,
+        race=spec.seeds.race if spec.seeds and left else None,
+        started=list(_started(run, snapshot)),
+        without_result=[*_ended("base encoder", snapshot.bases.values()), *_ended("trial", trials)],
+        seconds_to_go=left * fmean(seconds) if left and seconds else None,
+        gpu=spec.gpu,
+    )
 
 
-def _ended(kind: str, states: Iterable[StageState[Any]]) -> Iterator[str]:
-    """A line for each of those that ended without a result."""
+def status_lines(place: Path | str | Run | StatusAnswer) -> list[str]:
+    """Counts of trials by status, the epochs of those that have started, and the time to go.
+
+    Raises ConfigError for no run folder.
+    """
+    status = place if isinstance(place, StatusAnswer) else status_of(place)
+    lines = [wording.status_counts(status.run, status.trials)]
+    if status.shard and status.whole:
+        lines.append(wording.shard(status.shard, status.whole))
+    if status.to_propose:
+        lines.append(wording.to_propose(status.to_propose))
+    if status.race:
+        lines.append(wording.may_follow(status.race))
+    lines += [wording.started(sign.kind, sign.hash, sign.epochs, sign.silent_seconds) for sign in status.started]
+    if status.seconds_to_go is not None:
+        lines.append(wording.time_to_go(status.seconds_to_go, status.gpu))
+    return [*lines, *(wording.ended(end.kind, end.hash, end.status, end.reason) for end in status.without_result)]
+
+
+def _ended(kind: Kind, states: Iterable[StageState[Any]]) -> Iterator[StageEnd]:
+    """Those that ended without a result."""
     for state in states:
         if state.status in (Status.FAILED, Status.DAMAGED):
-            yield wording.ended(kind, state.hash, state.status, one_line(state.reason))
+            yield StageEnd(kind=kind, hash=state.hash, status=state.status, reason=one_line(state.reason))
 
 
-def _started(run: Run, snapshot: Snapshot) -> Iterator[str]:
-    """A line for every base encoder and trial that has started."""
-    folders: list[tuple[str, StageFolder[Any]]] = [
+def _started(run: Run, snapshot: Snapshot) -> Iterator[StageSign]:
+    """Every base encoder and trial that has started."""
+    folders: list[tuple[Kind, StageFolder[Any]]] = [
         *(("base encoder", run.base(hash)) for hash, state in snapshot.bases.items() if state.status == Status.STARTED),
         *(("trial", run.trial(hash)) for hash in snapshot.those(Status.STARTED)),
     ]
-    signs = each(run.path, lambda item: (_epochs(item[1]), _age(item[1])), folders)
+    signs = each(run.path, lambda item: (item[1].epochs(), _age(item[1])), folders)
     for (kind, folder), (epochs, age) in zip(folders, signs, strict=True):
-        yield wording.started(kind, folder.hash, epochs, age)
-
-
-def _epochs(folder: StageFolder[Any]) -> int:
-    """How many epochs a stage has done, as far as its metrics can be read."""
-    try:
-        return len(folder.metrics())
-    except CheckpointError:
-        return 0
+        yield StageSign(kind=kind, hash=folder.hash, epochs=epochs, silent_seconds=age)
 
 
 def _age(folder: StageFolder[Any]) -> float:

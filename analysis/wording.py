@@ -8,11 +8,13 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from markupsafe import Markup
 
 from analysis.formats import (
     NAMES,
     bounds,
+    duration,
     headed,
     joined,
     name_of,
@@ -24,17 +26,22 @@ from analysis.formats import (
     strong,
 )
 from analysis.labels import plain
+from analysis.results import one_line
 from analysis.selection import LAMBDAS
 from analysis.statistics import Spread
 from mixem.config import Criterion, LossWeights
-from mixem.records import FIRST_SEEDS, AxisRange, RunSpec
+from mixem.records import FIRST_SEEDS, AxisRange, RunSpec, Shard
 from mixem.run import Status
 
 if TYPE_CHECKING:
+    from analysis.answers import Counts
     from analysis.audit import Audit
-    from analysis.certainty import Intervals, Ties
+    from analysis.certainty import Ties
     from analysis.claims import Claim
-    from analysis.findings import Findings, MethodScores, Starts
+    from analysis.cluster_count import ClusterCounts
+    from analysis.early import Early
+    from analysis.embedding import Numbers
+    from analysis.findings import Findings, Gain, MethodScores, Starts
     from analysis.selection import Selection
     from analysis.statistics import Floats
 
@@ -57,7 +64,7 @@ CRITERIA = {
 
 def lead(findings: "Findings") -> Markup:
     """What has come of the run, in a sentence or two."""
-    pick = findings.selection
+    pick = findings.pick
     if pick is None:
         reason = f"{findings.why_none[:1].upper()}{findings.why_none[1:]}"
         return Markup("There is no result to show. {}.").format(reason)
@@ -72,6 +79,19 @@ def lead(findings: "Findings") -> Markup:
     seeds = f" (mean of {accuracy.n} seeds)" if accuracy.n > 1 else ""
     text = "Picked without labels{}, MIX'EM clusters the test split with {}{}{}."
     return Markup(text).format(tied, shown, seeds, _gain(findings))
+
+
+def start(row: Mapping[Any, Any]) -> str:
+    """What a trial's encoder starts from, where that may have seen labels; empty otherwise."""
+    known = {"used": "was", "unknown": "may have been"}.get(str(row["model.start_labels"]))
+    return (
+        f"Its encoder starts from {one_line(row['model.start'])}, which {known} trained with labels." if known else ""
+    )
+
+
+def encoder_starts(findings: "Findings") -> list[str]:
+    """The same of the pick's trials, each once."""
+    return list(filter(None, dict.fromkeys(map(start, findings.picked.to_dict("records")))))
 
 
 def _agreement(findings: "Findings") -> Markup:
@@ -98,24 +118,23 @@ def _gain(findings: "Findings") -> Markup:
     gain, baseline = findings.gain, findings.scores[3].scores["acc"]
     if gain is None:
         return Markup("")
-    points, within, interval = 100 * gain.mean, is_within_spread(gain), findings.intervals.gain
-    sure = not within and interval is not None and interval.excludes_zero
+    points = 100 * gain.share.mean
     distance = strong("level with")
     if abs(points) >= 0.05:
-        side, style = ("above", "up") if points > 0 else ("below", "down")
-        distance = strong(f"{abs(points):.1f} points {side}", style if sure else "")
+        distance = strong(f"{abs(points):.1f} points {'above' if points > 0 else 'below'}", gain.clear)
     encoders = "encoders" if baseline.n > 1 else "encoder"
-    remark = Markup(", which is within the seeds' spread") if within else Markup("")
-    if interval:
-        text = "; the difference's 95\u00a0% interval over the test images is {}"
-        remark += Markup(text).format(nowrap(bounds(interval.times(100))))
+    remark = Markup("; the difference has the {}").format(sureness(gain)) if gain.interval else ""
     text = ", {} SimCLR + K-means on the same base {} ({}\u00a0%){}"
     return Markup(text).format(distance, encoders, percent(baseline), remark)
 
 
-def is_within_spread(gain: Spread) -> bool:
-    """Whether a mean difference is smaller than its deviation over the seeds."""
-    return gain.n > 1 and abs(gain.mean) < gain.std
+def sureness(gain: "Gain") -> Markup:
+    """The interval of the gain, what it is over, and whether it holds 0; why there is none."""
+    if gain.interval is None:
+        return Markup("no interval ({})").format(gain.why_none)
+    over = "the test images, one seed" if gain.share.n == 1 else f"{plural(gain.share.n, 'seed')}, paired"
+    says = "" if gain.clear else ": it holds 0, no clear difference"
+    return Markup("95\u00a0% interval {} over {}{}").format(nowrap(bounds(gain.interval.times(100))), over, says)
 
 
 NO_BASELINE = "No record of SimCLR + K-means was found, so the gain over it is unknown."
@@ -124,9 +143,26 @@ NO_BASELINE = "No record of SimCLR + K-means was found, so the gain over it is u
 def unfinished(findings: "Findings") -> Markup:
     """That the run is unfinished, and what that means for the pick."""
     head = strong(f"Unfinished: {findings.counts[Status.FINISHED]} of {len(findings.results)} trials.")
-    if findings.selection is None:
+    left = findings.seconds_to_go
+    if left > 0:
+        text = time_to_go(left, findings.spec.gpu)
+        head += f" {text[:1].upper()}{text[1:]}."
+    if findings.pick is None:
         return head + " Nothing is picked yet."
     return head + " The pick is provisional, made among the configurations whose trials have all finished."
+
+
+def stopped(state: str, error: BaseException) -> str:
+    """What a page says of a sweep that ended before it was done."""
+    why = "stopped" if isinstance(error, KeyboardInterrupt) else f"ended early: {one_line(str(error))}"
+    return f"{why}; the same command goes on from here ({state})"
+
+
+def part(shard: Shard) -> Markup:
+    """That the page is of a part of a sweep."""
+    head = strong(f"Shard {shard.number} of {shard.of}.")
+    text = " One part of a sweep of {}; what others run is shown as missing. <code>mixem merge</code> joins them."
+    return head + Markup(text).format(plural(len(shard.whole), "trial"))
 
 
 def what_if(findings: "Findings") -> Markup:
@@ -172,8 +208,63 @@ def trial_counts(findings: "Findings") -> str:
     parts += [f"{counts[status]} {words}" for words, status in optional.items() if counts[status]]
     parts += [f"{counts[Status.PENDING]} pending", f"of {len(findings.results)}"]
     hours = findings.results["seconds"].sum() / 3600
-    training = f"; {hours:.1f} hours of training in sum, base encoders apart" if hours >= 0.05 else ""
+    training = f"; {hours:.1f} hours of training in total, base encoders not counted" if hours >= 0.05 else ""
     return ", ".join(parts) + training
+
+
+CLUSTERS_PAGE = Markup(
+    "Each cluster by itself: its size, and its typical, random and doubtful pictures. Beside this page, "
+    "<code>clusters.html</code> shows them larger, with links to their files; <code>assignments.parquet</code> in the "
+    "trial's folder says where each picture is."
+)
+
+
+def cluster_counts(data: "ClusterCounts") -> str:
+    """How many clusters there may be, or that nothing tells it."""
+    judges = {"the silhouette": data.by_silhouette, "the agreement between seeds": data.by_agreement}
+    known = {name: kept for name, kept in judges.items() if kept}
+    if not known:
+        return "Nothing tells the numbers of clusters apart: neither silhouette nor agreement between seeds is known."
+    parts = [f"{name} is best with {_any_of(kept)}" for name, kept in known.items()]
+    said = f"{' and '.join(parts)}"
+    said = f"{said[:1].upper()}{said[1:]} clusters"
+    if len(known) == 1:
+        return f"{said}; the other judge is not known, so take it with care."
+    if len(data.left) == 1:
+        return f"{said}: {data.left[0]} clusters are recommended, without labels."
+    if data.left:
+        return f"{said}: nothing tells {_any_of(data.left)} apart."
+    return f"{said}: the two disagree, and nothing is recommended."
+
+
+def _any_of(numbers: Sequence[int]) -> str:
+    *some, last = map(str, numbers)
+    return f"{', '.join(some)} or {last}" if some else last
+
+
+MENTIONED = (0.1, 0.25, 0.5, 0.75)
+"""Shares of the epochs whose cost is named."""
+
+
+def early(data: "Early") -> str:
+    """After which epoch the choice stays, and what stopping before would have cost."""
+    last = f"epoch {data.epochs[-1]} of {data.total}"
+    if data.never_settles:
+        settled = f"The lowest mean of the criterion never settles: its pick still changes with the last, {last}."
+    elif data.settled == data.epochs[0]:
+        settled = f"From the first measurement, after epoch {data.settled}, the criterion's lowest mean picks the same."
+    else:
+        settled = f"From epoch {data.settled} of {data.total} on the criterion's lowest mean picks the same."
+    if not data.labelled:
+        return settled
+    marks = {min(data.epochs, key=lambda epoch: abs(epoch - share * data.total)) for share in MENTIONED}
+    mentioned = sorted(marks | {data.epochs[0]})
+    points = dict(zip(data.epochs, data.costs, strict=True))
+    costs = ", ".join(f"{100 * points[epoch]:.1f} after epoch {epoch}" for epoch in mentioned)
+    return (
+        f"{settled} Stopping early would have cost, in points of accuracy below the best configuration: {costs}; "
+        f"not stopping costs {100 * data.costs[-1]:.1f}."
+    )
 
 
 def race(findings: "Findings") -> str:
@@ -254,7 +345,7 @@ def tie_count(ties: "Ties") -> str:
 
 def decided(findings: "Findings") -> str:
     """How many the criterion cannot tell apart, and what decided among them; empty for none."""
-    ties, decision, pick = findings.ties, findings.decision, findings.selection
+    ties, decision, pick = findings.ties, findings.decision, findings.pick
     if ties is None or pick is None or not (count := tie_count(ties)):
         return ""
     head = f"{count} by validation loss"
@@ -316,37 +407,28 @@ def compare_with_care(settings: Sequence[str]) -> Markup:
 
 def starts(starts: "Starts", context: "Sequence[MethodScores]") -> str:
     """What the starts of K-means have to do with its scores."""
-    labels = " What uses labels is no rival but a measure of the features." if len(context) > 1 else ""
+    labels = (
+        " Methods that use labels are no rivals: they measure how good the features are." if len(context) > 1 else ""
+    )
     return (
-        f"K-means on the base encoder's features is scored by the best of {number(starts.n, 0)} random starts by its "
-        f"own inertia; a single start's accuracy varies by ±\u00a0{percent(starts.acc_std)} points from start to start."
-        + labels
+        f"SimCLR + K-means is the best of {number(starts.n, 0)} random starts by inertia, without labels; the accuracy "
+        f"of single starts has a standard deviation of {percent(starts.acc_std)} points." + labels
     )
 
 
-def difference(gain: Spread, intervals: "Intervals") -> Markup:
+def difference(gain: "Gain") -> Markup:
     """The gain over SimCLR + K-means, its interval, and what to make of it."""
-    points, remark, interval = 100 * gain.mean, "", intervals.gain
-    if interval and not interval.excludes_zero:
-        remark = " The interval holds 0: no clear difference either way."
-    elif gain.n == 1:
-        remark = " With one seed, a small difference may be chance."
-    elif is_within_spread(gain):
-        remark = " It is within the seeds' spread: no clear difference either way."
-    elif points < 0:
-        remark = " MIX'EM's second stage did not pay here."
-    paired = ", paired by seed" if gain.n > 1 else ""
-    shown = strong(f"{'+' if points >= 0 else ''}{percent(gain)} points")
-    sure = Markup(". It has no interval ({}).").format(intervals.why_none)
-    if interval:
-        shown_interval = nowrap(bounds(interval.times(100)))
-        sure = Markup(", 95\u00a0% interval over the test images {}.").format(shown_interval)
-    return Markup("Difference to SimCLR + K-means{}: {} of accuracy{}{}").format(paired, shown, sure, remark)
+    shown = strong(f"{'+' if gain.share.mean >= 0 else ''}{percent(gain.share)} points", gain.clear)
+    remark = " MIX'EM's second stage did not pay here." if gain.clear == "down" else ""
+    if gain.share.n == 1 and (gain.clear or gain.interval is None):
+        remark += " Another seed may change it."
+    text = "Difference to SimCLR + K-means: {} of accuracy, {}.{}"
+    return Markup(text).format(shown, sureness(gain), remark)
 
 
 def warned(count: int, finished: int) -> str:
     """How many trials carry warnings."""
-    return f"{count} of {finished} finished trials carry a warning; see the table of trials."
+    return f"{count} of {finished} finished trials carry a warning: see the notes in the table of trials."
 
 
 # Pictures
@@ -357,8 +439,8 @@ def classes_introduction(shown: int, total: int) -> str:
     which = f" Shown are the {shown} of {total} classes that are spread over components the most." * (shown < total)
     return (
         "After the paper's figures 4 to 13: a row for each component that holds at least 1 % of the class (twelve at "
-        "most), with ten random images of it. To the left, how the class's images spread over the components, the "
-        f"row's in red.{which}"
+        "most), with ten random images of it and the share of the class that it holds. The figures for papers show the "
+        f"class's whole spread over the components, the row's in red.{which}"
     )
 
 
@@ -370,8 +452,24 @@ def failed_pictures(failures: Mapping[str, str]) -> str:
 
 def components_introduction(pick: "Selection", missing: str) -> Markup:
     """Whose components are shown, and what is missing of them."""
-    text = Markup("The test images as the picked trial <code>{}</code> sees them.{}")
-    return text.format(pick.representative, f" {missing}" if missing else "")
+    text = Markup("The test images as the picked trial <code>{}</code> sees them. {}")
+    return text.format(pick.representative, missing)
+
+
+def no_embedding(pick: "Selection") -> Markup:
+    """Why neither pictures nor components are shown, and what to do."""
+    text = (
+        "Neither its clusters' pictures nor what its components hold is shown: its embedding cannot be read, as in a "
+        "run folder that was copied without large files. <code>mixem sweep FILE --retrain {}</code> makes it anew if "
+        "its weights are gone, too."
+    )
+    return Markup(text).format(pick.representative)
+
+
+def no_weights(pick: "Selection") -> Markup:
+    """That there is nothing to export, and what to do."""
+    text = "Its weights are not in the run folder: <code>mixem sweep FILE --retrain {}</code> makes them anew."
+    return Markup(text).format(pick.representative)
 
 
 # Claims and audit
@@ -416,7 +514,7 @@ def audited(audit: "Audit", spec: RunSpec) -> Markup:
 
 def provenance_label(key: str) -> str:
     """What a column of the provenance holds."""
-    return key.removeprefix("provenance.").replace("_", " ")
+    return key.removeprefix("provenance.").replace("scikit_learn", "scikit-learn").replace("_", " ")
 
 
 PROVENANCE_REMARK = "As recorded by the finished trials; several values mean that the trials differ."
@@ -437,6 +535,39 @@ mixem export {folder}{changes} -o best
 mixem train best/best.yaml"""
 
 
+def trial_commands(folder: str, hash: str, status: str, assignments: str) -> str:
+    """How to train a trial by itself and, by its status, to export it or to try it again within the sweep."""
+    training = f"""# this trial by itself; what tells it apart is {assignments}
+mixem train {folder}/trials/{hash}/config.yaml"""
+    further = {
+        Status.FINISHED: f"# its configuration and weights\nmixem export {folder} --trial {hash} -o {hash}",
+        **dict.fromkeys((Status.FAILED, Status.DAMAGED), f"# once more, with all that failed\n{RETRY}"),
+    }
+    return "\n\n".join(filter(None, (training, further.get(Status(status)))))
+
+
+RETRY = "mixem sweep FILE --retry-failed"
+
+
+def sizes(clusters: "Numbers | None") -> str:
+    """How many test images the clusters hold, the largest first."""
+    if clusters is None or not len(clusters):
+        return "The clusters were not kept."
+    counts = sorted(map(int, np.bincount(clusters)), reverse=True)
+    shown = ", ".join(f"{count:,}" for count in counts[:MAX_SIZES])
+    return f"{shown}{', …' if len(counts) > MAX_SIZES else ''} test images"
+
+
+MAX_SIZES = 12
+"""Sizes of clusters that are listed."""
+
+
+def failures(findings: "Findings") -> list[tuple[str, str]]:
+    """The trials that ended without a result, and why."""
+    ended = findings.results[findings.results["status"].isin([Status.FAILED, Status.DAMAGED])]
+    return [(str(trial), str(reason)) for trial, reason in zip(ended["trial"], ended["reason"], strict=True)]
+
+
 def tables(findings: "Findings") -> Markup:
     """Where the numbers of the page are."""
     names = ("results.csv", "results.parquet", "audit.csv")
@@ -448,13 +579,15 @@ def tables(findings: "Findings") -> Markup:
 # Lines of the terminal
 
 
-def status_counts(run: str, total: int, counts: Mapping[Status, int]) -> str:
+def status_counts(run: str, counts: "Counts") -> str:
     """How many trials have each status."""
-    shown = {"started": Status.STARTED, "waiting": Status.PENDING}
-    ended = (Status.FINISHED, Status.FAILED, Status.STOPPED, Status.DAMAGED)
-    words = {str(status): status for status in ended} | shown
-    parts = ", ".join(f"{counts.get(status, 0)} {word}" for word, status in words.items())
-    return f"{run}: {total} trials: {parts}"
+    parts = ", ".join(f"{count} {word}" for word, count in counts.model_dump(exclude={"total"}).items())
+    return f"{run}: {counts.total} trials: {parts}"
+
+
+def shard(part: str, whole: int) -> str:
+    """Which part of a sweep a run is."""
+    return f"  shard {part} of a sweep of {plural(whole, 'trial')}"
 
 
 def to_propose(points: int) -> str:
@@ -473,12 +606,13 @@ def started(kind: str, hash: str, epochs: int, seconds: float) -> str:
     return f"  {kind} {hash}: epoch {epochs}, last sign of life {age}"
 
 
-def time_to_go(seconds: float) -> str:
-    """How much training is left."""
-    return f"about {seconds / 60:.0f} minutes of training to go, divided by the workers"
+def time_to_go(seconds: float, gpu: float) -> str:
+    """How much training is left; `gpu`: how many GPUs a trial has."""
+    hours = f", {gpu * seconds / 3600:.1f} GPU hours" if gpu else ""
+    return f"about {duration(seconds)} of training to go{hours}, divided by the workers"
 
 
-def ended(kind: str, hash: str, status: Status, reason: str) -> str:
+def ended(kind: str, hash: str, status: str, reason: str) -> str:
     """Why a base encoder or a trial has no result."""
     return f"  {kind} {hash} {status}: {reason}"
 

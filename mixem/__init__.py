@@ -6,7 +6,8 @@ Ray, Optuna, pandas or matplotlib.
     import mixem
     config = mixem.preset("digits")                   # or mixem.load_config("best.yaml")
     folder = mixem.train(config, "runs/single")       # the base encoder first, where it is missing
-    config, model = mixem.load_model(folder.path)
+    model = mixem.load_model(folder.path)
+    model.predict(["a.jpg", "b.png"]).cluster         # where pictures belong
 
 The names below are loaded when they are first used: configurations are read without torch.
 """
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from mixem.config import Config
     from mixem.data.image_set import ImageSet
     from mixem.settings import load_config, preset
-    from mixem.standalone import evaluate, load_model, pretrain, train
+    from mixem.standalone import evaluate, pretrain, train
+    from mixem.trained import load_model
 
 __version__ = "0.2.0.dev0"
 
@@ -29,7 +31,7 @@ _HOMES = {
     "ImageSet": "mixem.data.image_set",
     "evaluate": "mixem.standalone",
     "load_config": "mixem.settings",
-    "load_model": "mixem.standalone",
+    "load_model": "mixem.trained",
     "preset": "mixem.settings",
     "pretrain": "mixem.standalone",
     "train": "mixem.standalone",

@@ -19,6 +19,9 @@ from mixem.files import UNREADABLE, read_bytes, write_atomically, write_bytes
 CHECKSUM = "sha256"
 """The metadata's key of the checksum, which files of other makers may lack."""
 
+MAX_HEADER = 64 * 2**20
+"""Bytes of the part of a file of tensors that is read for its metadata."""
+
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     """Write tensors of any device and layout as one safetensors file, atomically; returns the SHA-256 of the file.
@@ -51,6 +54,17 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except UNREADABLE as error:  # others, a storage's, may pass
         raise CheckpointError(f"{path}: damaged weights ({error})") from None
     return parse_tensors(content, path)
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata at the beginning of a file of tensors, nothing of which is checked; empty where it is damaged."""
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            metadata = json.loads(file.read(min(size, MAX_HEADER))).get("__metadata__", {})
+    except (OSError, ValueError, AttributeError):
+        return {}
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def parse_tensors(content: bytes, path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -25,7 +25,7 @@ def _absolute(root: str) -> str:
     try:
         root.encode()
     except UnicodeEncodeError:
-        raise ValueError("a name that is no UTF-8 cannot stand in a configuration; give a link to the folder") from None
+        raise ValueError("a name that is not UTF-8 cannot be in a configuration; give a link to the folder") from None
     return root if root.startswith("~") else str(Path(root).absolute())
 
 
@@ -49,8 +49,14 @@ CountOrZero = Annotated[int, Field(ge=0, le=10**9), BeforeValidator(_reject_bool
 Colour = Annotated[str, BeforeValidator(_as_hex)]
 Seed = Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(_reject_bool)]
 
-DatasetName = Literal["digits", "fashion_mnist", "cifar10", "cifar100_20", "stl10", "image_folder", "synthetic"]
+DatasetName = Literal[
+    "digits", "fashion_mnist", "cifar10", "cifar100_20", "stl10", "image_folder", "arrays", "synthetic"
+]
+OWN_DATA = ("image_folder", "arrays")
+"""Datasets of which each user has one's own."""
 TrainingSplit = Literal["train", "train+unlabeled", "train+test"]
+StartLabels = Literal["none", "used", "unknown"]
+"""Whether the encoder that stage 1 starts from was trained with labels."""
 Criterion = Literal["own", "contrastive", "reference"]
 """The validation losses by which a configuration can be picked (paper section 7)."""
 TieBreak = Literal["agreement", "smaller"]
@@ -69,8 +75,8 @@ class DataConfig(Section):
     name: DatasetName
     """The dataset."""
     root: Annotated[str, AfterValidator(_absolute)] | None = None
-    """Folder that holds the dataset's files, kept as an absolute path. If None, the default data folder. Not part of
-    the hash."""
+    """Folder that holds the dataset's files, or the file of arrays, kept as an absolute path. If None, the default
+    data folder. Not part of the hash."""
     channels: Annotated[Literal[1, 3], BeforeValidator(_reject_bool)] = 3
     """1 for gray images, 3 for RGB."""
     image_size: Annotated[int, Field(ge=8, le=512), BeforeValidator(_reject_bool)] = 32
@@ -132,12 +138,20 @@ class AugmentConfig(Section):
 class ModelConfig(Section):
     """The encoder and its heads (paper section 2)."""
 
-    encoder: Literal["resnet18", "resnet_small"] = "resnet18"
+    encoder: Literal["resnet18", "resnet34", "resnet_small"] = "resnet18"
     """`resnet18` is the paper's; `resnet_small` (three stages of one block) makes CPU runs useful."""
     stem: Literal["cifar", "imagenet"] = "cifar"
     """3x3 stride 1 without pooling, or 7x7 stride 2 with max-pooling (STL10)."""
     width: Count | None = None
-    """Channels of the first stage. If None, 64 for resnet18, 32 for resnet_small."""
+    """Channels of the first stage. If None, 64; 32 for resnet_small."""
+    start: str | None = None
+    """The encoder that stage 1 starts from: a .safetensors file of weights, ours or torchvision's, the folder that
+    holds it, or `imagenet`, torchvision's own. Its stem, channels, mean and std apply unless they are set. If None,
+    random weights. Not part of the hash."""
+    start_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")] | None = None
+    """The SHA-256 of that file, of imagenet its first 8 digits; filled in where it is not given."""
+    start_labels: StartLabels = "none"
+    """Whether that encoder was trained with labels; filled in. Not part of the hash."""
     components: Annotated[int, Field(ge=2), BeforeValidator(_reject_bool)] = 10
     """Mixture components M, also the number of clusters K: the number of classes looked for."""
     embedding_dim: Count = 32
@@ -147,8 +161,8 @@ class ModelConfig(Section):
 class StageConfig(Section):
     """How one of the two stages trains (paper section 5)."""
 
-    epochs: Count
-    """Passes over the training images."""
+    epochs: CountOrZero
+    """Passes over the training images. Stage 1 may have 0 where it starts from an encoder: that is used as it is."""
     batch_size: Annotated[int, Field(ge=2), BeforeValidator(_reject_bool)] = 512
     """Images per step; each gives two views. The last, incomplete batch of an epoch is dropped."""
     learning_rate: Positive = 5e-4
@@ -197,6 +211,13 @@ def weighted_sum(terms: Mapping[str, Any], weights: Any) -> Any:
     return total
 
 
+def weights_of(criterion: Criterion, reference: LossWeights) -> LossWeights | None:
+    """The weights of a criterion, the same for every trial. If None, it is `own`, whose weights differ."""
+    if criterion == "contrastive":
+        return LossWeights(lambda1=0, lambda2=0, lambda3=0, lambda4=0)
+    return reference if criterion == "reference" else None
+
+
 class LossConfig(LossWeights):
     """The loss weights and the two choices inside the terms."""
 
@@ -236,7 +257,10 @@ class RuntimeConfig(Section):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto` takes bf16 autocast where the hardware computes it natively."""
     compile: Literal["auto", True, False] = "auto"
-    """torch.compile; `auto` takes it on a CUDA device. Not part of the hash."""
+    """torch.compile; `auto` takes it on a CUDA device for a stage of 1,000 steps and more. Not part of the hash."""
+    deterministic: bool = False
+    """A GPU repeats itself bit for bit, where torch can make it; an operation that cannot is refused by its name. Not
+    part of the hash."""
     save_seconds: Weight = 30.0
     """Seconds between two saved states, what a dead worker costs at most; 0: every epoch. Not part of the hash."""
 
@@ -263,6 +287,12 @@ class Config(Section):
         kernel, size = self.augment.blur_kernel, self.data.image_size
         if self.augment.blur and kernel // 2 >= size:  # the blur reflects the image's edge once
             raise ValueError(f"augment.blur_kernel: {kernel} is not allowed; at most {2 * size - 1} for {size} pixels")
+        if not self.train.epochs or not (self.pretrain.epochs or self.model.start):
+            stage = "pretrain" if self.train.epochs else "train"
+            at_least = "greater than or equal to 1; only stage 1 may have 0, with model.start"
+            raise ValueError(f"{stage}.epochs: 0 is not allowed; {at_least}")
+        if (self.model.start is None) != (self.model.start_sha256 is None):
+            raise ValueError("model.start: its file and its checksum, model.start_sha256, are needed, or neither")
         for stage in ("pretrain", "train"):
             if getattr(self, stage).split == "train+unlabeled" and self.data.name != "stl10":
                 raise ValueError(f"{stage}.split: only stl10 has an unlabeled split, not {self.data.name}")

@@ -38,3 +38,7 @@ class DivergenceError(MixemError):
 
 class OutOfMemoryError(MixemError):
     """A training step does not fit into the GPU's memory; says which settings make it smaller."""
+
+
+class DeterminismError(MixemError):
+    """An operation cannot repeat itself bit for bit, as `runtime.deterministic` asks; names the operation."""

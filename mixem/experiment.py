@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, Generic
+from typing import Generic
 
 import torch
 from torch import Tensor
@@ -14,12 +14,14 @@ from mixem.config import Config
 from mixem.data.dataset import Dataset, split_stage
 from mixem.errors import CheckpointError, DataError, OutOfMemoryError
 from mixem.provenance import provenance
-from mixem.records import StageRecord
-from mixem.run import BaseFolder, StageFolder, StageName, Status
-from mixem.runtime import numerics
+from mixem.records import Cost, StageRecord
+from mixem.run import BaseFolder, StageFolder, StageName, Status, validation_terms
+from mixem.runtime import numerics, peak_memory
 from mixem.stages import Stage
 from mixem.training import EpochRecord, Training
 
+NO_EPOCH = EpochRecord(0, 0.0, 0.0, 0.0, 0.0, {}, None)
+"""Of a stage that uses the encoder it starts from as it is."""
 logger = logging.getLogger(__name__)
 
 
@@ -37,11 +39,13 @@ class Experiment(Generic[StageRecord]):
         dataset: Dataset,
         base: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """`base`: stage 1's weights, from which stage 2 starts."""
+        """`base`: stage 1's weights, from which stage 2 starts; in stage 1 those of the encoder it starts from."""
         self.stage = stage
         self.config = config
         self.folder = folder
         self.dataset = dataset
+        self.gpu: float = 1.0
+        """The share of a GPU that it has, where it has one; whoever shares one out says so."""
         self.history: list[dict[str, float]] = []
         self._saved_at: float = time.monotonic()
         with self._numerics():
@@ -54,7 +58,8 @@ class Experiment(Generic[StageRecord]):
 
     @contextmanager
     def _numerics(self) -> Iterator[None]:
-        with numerics(self.stage.settings(self.config).threads), _memory_advice(self.stage.name):
+        threads, deterministic = self.stage.settings(self.config).threads, self.config.runtime.deterministic
+        with numerics(threads, deterministic), _memory_advice(self.stage.name):
             yield
 
     def _resume(self) -> None:
@@ -67,10 +72,10 @@ class Experiment(Generic[StageRecord]):
                 self.history = self.training.load(state, self.dataset.checksum())
                 return
             except CheckpointError as error:
-                logger.warning("saved state passed over: %s", error)
+                logger.warning("saved state ignored: %s", error)
                 state.unlink(missing_ok=True)
 
-    def _save(self) -> None:
+    def save(self) -> None:
         """Write the state, the one before it kept."""
         newest, previous = self.folder.state_files
         with suppress(FileNotFoundError):
@@ -79,35 +84,60 @@ class Experiment(Generic[StageRecord]):
         self._saved_at = time.monotonic()
 
     def step(self) -> EpochRecord:
-        """Train one epoch; after the last one score the model and write the record."""
+        """Train one epoch; after the last one, or where there is none, score the model and write the record."""
         with self._numerics():
-            epoch = self.training.run_epoch()
-            self.history.append(epoch.row())
-            self.folder.write_metrics(self.history)
+            epoch = NO_EPOCH
+            if not self.training.finished:
+                epoch = self.training.run_epoch()
+                self.history.append(epoch.row())
+                self.folder.write_metrics(self.history)
             if self.training.finished:
                 self._finish(epoch)
                 self.finished = True
                 return epoch
         if time.monotonic() - self._saved_at >= self.config.runtime.save_seconds:
-            self._save()
+            self.save()
         return epoch
 
     def _finish(self, last: EpochRecord) -> None:
         model, validation = self.training.model, self.training.validation_images
-        results: dict[str, Any] = self.stage.finish(model, validation, self.dataset, self.config, self.folder)
+        started = time.perf_counter()
+        results, kept = self.stage.finish(model, validation, self.dataset, self.config, self.folder)
+        cost = self._cost(scoring=time.perf_counter() - started)
         metadata = {"stage": self.stage.name, "hash": self.folder.hash}
-        checksum = save_tensors(self.folder.weights_file, model.state_dict(), metadata)
+        checksum = save_tensors(self.folder.weights_file, {**model.state_dict(), **kept}, metadata)
         record = self.stage.record(
             weights_sha256=checksum,
             epochs=last.epoch,
-            seconds=round(sum(row["seconds"] for row in self.history), 3),
+            seconds=round(self._seconds("seconds"), 3),
+            cost=cost,
             training=last.training,
-            validation=last.validation,
+            validation=last.validation or {},
             validation_draws=last.draws,
             provenance=provenance(self.config, self.dataset),
             **results,
         )
         self.folder.finish(record)
+
+    def _seconds(self, column: str) -> float:
+        """The sum of a column of metrics.csv; an epoch of an earlier version lacks those of its parts."""
+        return sum(row.get(column, 0.0) for row in self.history)
+
+    def _cost(self, scoring: float) -> Cost:
+        """What all epochs came to; `scoring` in seconds."""
+        compiling, validating = self._seconds("seconds_compiling"), self._seconds("seconds_validating")
+        measurements = sum(bool(validation_terms(row)) for row in self.history)
+        return Cost(
+            compiling=round(compiling, 3),
+            training=round(max(0.0, self._seconds("seconds") - compiling - validating), 3),
+            validating=round(validating, 3),
+            scoring=round(scoring, 3),
+            images=self.training.images_per_epoch,
+            validated=measurements * self.training.images_per_validation,
+            peak_memory=peak_memory(self.training.device),
+            compiled=self.training.compiled,
+            gpu=self.gpu if self.training.device.type == "cuda" else None,
+        )
 
 
 @contextmanager
@@ -130,7 +160,7 @@ def check_same_images(folder: StageFolder[StageRecord], record: StageRecord | No
     if before != now:
         if record.provenance.reader != dataset.reader:
             raise DataError(
-                f"{folder.path}: made with pictures that are read otherwise since 0.2 ({dataset.read_otherwise}); "
+                f"{folder.path}: made with pictures that are read differently since 0.2 ({dataset.read_otherwise}); "
                 "use another folder for the results"
             )
         raise DataError(

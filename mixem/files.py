@@ -10,8 +10,9 @@ import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -108,6 +109,8 @@ class UnfitFileError(OSError):
     """A file that is not read: a pipe or a device, or larger than its kind can be."""
 
 
+DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
+"""What writing to a full disk, or over a quota, ends with."""
 UNREADABLE = (IsADirectoryError, NotADirectoryError, PermissionError, UnfitFileError)
 """What says that a file is of no use; other errors are those of a storage, and may pass."""
 
@@ -166,25 +169,36 @@ def make_folder(path: Path) -> None:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file, and move it into place whole.
+    """Let `write` fill a temporary file, and move it into place whole, as `unfinished` does."""
+    with unfinished(path) as temporary:
+        write(temporary)
+
+
+@contextmanager
+def unfinished(path: Path) -> Iterator[Path]:
+    """A temporary file, which is moved into place whole where the block ends without an error.
 
     It lies beside `path` and is flushed to disk; what goes to an object storage is put as one object. The mode is what
-    the umask gives: some file systems refuse to change one.
+    the umask gives: some file systems refuse to change one. A full disk's error names `path`.
     """
     if not is_local(path):
         with tempfile.TemporaryDirectory() as folder:
             temporary = Path(folder) / path.name
-            write(temporary)
+            yield temporary
             write_bytes(path, temporary.read_bytes())
         return
     make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         temporary.open("xb").close()
-        write(temporary)
+        yield temporary
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if error.filename is None and error.errno in DISK_FULL_ERRNOS:
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -7,13 +7,9 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
+from mixem.architecture import ENCODERS, features_of, width_of
 from mixem.config import ModelConfig
 from mixem.errors import CheckpointError
-
-STAGES = {"resnet18": (64, (2, 2, 2, 2), 1), "resnet_small": (32, (1, 1, 1), 2)}
-"""Per encoder: default width, number of basic blocks in each stage, stride of the first stage.
-
-The small encoder halves the image in its first stage already: most of a CPU's time goes into the full resolution."""
 
 
 class Encoder(nn.Module):
@@ -26,8 +22,8 @@ class Encoder(nn.Module):
 
     def __init__(self, config: ModelConfig, channels: int) -> None:
         super().__init__()
-        default_width, blocks, first_stride = STAGES[config.encoder]
-        width = config.width or default_width
+        _, blocks, first_stride = ENCODERS[config.encoder]
+        width = width_of(config)
         if config.stem == "cifar":
             self.conv1 = nn.Conv2d(channels, width, 3, stride=1, padding=1, bias=False)
             self.maxpool: nn.Module = nn.Identity()
@@ -40,7 +36,7 @@ class Encoder(nn.Module):
         for number, (name, count) in enumerate(zip(self.stages, blocks, strict=True)):
             self.add_module(name, _stage(incoming, width << number, count, stride=first_stride if number == 0 else 2))
             incoming = width << number
-        self.features = incoming
+        self.features = features_of(config)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -128,11 +124,11 @@ def build(kind: type[AnyModel], config: ModelConfig, channels: int, seed: int) -
     return model
 
 
-def transfer_encoder(model: nn.Module, base: Mapping[str, Tensor]) -> None:
+def transfer_encoder(model: nn.Module, base: Mapping[str, Tensor], name: str = "base encoder") -> None:
     """Load stage 1's encoder (weights and batch-norm statistics) into `model`, dropping nothing but SimCLR's head.
 
-    Raises CheckpointError when a key is missing, left over or of another shape: a silent partial load is the
-    commonest way to lose twenty points of accuracy.
+    `name` is for messages. Raises CheckpointError when a key is missing, left over or of another shape: a silent
+    partial load is the commonest way to lose twenty points of accuracy.
     """
     encoder = model.get_submodule("encoder")
     given = {key.removeprefix("encoder."): value for key, value in base.items() if key.startswith("encoder.")}
@@ -142,10 +138,10 @@ def transfer_encoder(model: nn.Module, base: Mapping[str, Tensor]) -> None:
     left_over = sorted(given.keys() - expected.keys()) + unexpected
     if missing or left_over:
         raise CheckpointError(
-            f"base encoder does not fit the model: missing {missing or 'nothing'}, left over {left_over or 'nothing'}"
+            f"{name} does not fit the model: missing {missing or 'nothing'}, left over {left_over or 'nothing'}"
         )
     for key, value in given.items():
         if value.shape != expected[key].shape:
             shapes = f"{tuple(value.shape)} instead of {tuple(expected[key].shape)}"
-            raise CheckpointError(f"base encoder does not fit the model: {key} has shape {shapes}")
+            raise CheckpointError(f"{name} does not fit the model: {key} has shape {shapes}")
     encoder.load_state_dict(given)

@@ -118,3 +118,12 @@ def _check_mapping(node: yaml.MappingNode) -> None:
                 where = f"lines {lines[name]} and {line}" if lines[name] != line else f"line {line}"
                 raise LimitError(f"the key {key.value!r} stands twice, in {where}; keep one")
             lines[name] = line
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` laid over it, section by section; neither is modified."""
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from mixem import __version__
-from mixem.config import Config
+from mixem.config import Config, ModelConfig
 from mixem.data.dataset import Dataset, describe
 from mixem.records import Provenance
 from mixem.runtime import hardware_name, resolve_device, resolve_precision
@@ -29,11 +29,18 @@ def provenance(config: Config, dataset: Dataset) -> Provenance:
         "hardware": hardware_name(device),
         "precision": resolve_precision(config.runtime, device),
         "threads": torch.get_num_threads(),
+        **({"deterministic": "yes"} if torch.are_deterministic_algorithms_enabled() else {}),
+        **_start(config.model),
         "data_checksum": dataset.checksum(),
         "reader": dataset.reader,
         "data": describe(dataset, config),
     }
     return Provenance.model_validate(values)
+
+
+def _start(model: ModelConfig) -> dict[str, str | None]:
+    """The encoder that stage 1 starts from; empty without one."""
+    return {"start_sha256": model.start_sha256, "start_labels": model.start_labels} if model.start else {}
 
 
 @cache

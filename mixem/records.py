@@ -58,6 +58,15 @@ class SeedRace(Record):
     """How many seeds a configuration runs with at most."""
 
 
+class Shard(Record):
+    """Which part of a sweep a run folder holds: every `of`-th trial, from the `number`-th on."""
+
+    number: Count
+    of: Count
+    whole: tuple[Hash, ...]
+    """The trials of the whole sweep, in order."""
+
+
 class RunSpec(Record, extra="allow"):
     """What a run set out to do: spec.yaml, the resolved sweep and the hashes of its trials in order.
 
@@ -74,7 +83,16 @@ class RunSpec(Record, extra="allow"):
     reference: LossWeights = LossWeights()
     ties: TieBreak = "smaller"
     """How what the criterion cannot tell apart is decided; earlier versions took the lowest mean."""
+    shard: Shard | None = None
+    """Which part of the sweep `trials` are. If None, they are all."""
     trials: tuple[Hash, ...]
+
+    @property
+    def gpu(self) -> float:
+        """GPUs that a trial asks for; 0 where the record does not say."""
+        resources = (self.model_extra or {}).get("resources")
+        share = resources.get("gpu") if isinstance(resources, dict) else None
+        return float(share) if isinstance(share, int | float) and math.isfinite(share) else 0.0
 
     @property
     def to_propose(self) -> int:
@@ -129,13 +147,42 @@ class Provenance(Record, extra="allow"):
     __pydantic_extra__: dict[str, str | int | float | None]
 
 
+Seconds = Annotated[float, Field(ge=0, le=1e12)]
+
+
+class Cost(Record):
+    """What a stage took, interruptions left out; what a killed process did after its last saved state is not in it."""
+
+    compiling: Seconds
+    """Of the epochs' seconds, what torch.compile took."""
+    training: Seconds
+    """Of the epochs' seconds, what the steps took without compiling."""
+    validating: Seconds
+    """Of the epochs' seconds, what the validation terms took without compiling."""
+    scoring: Seconds
+    """Seconds of embedding, clustering and scoring after the last epoch."""
+    images: Number
+    """Training images of an epoch: its steps times the batch size."""
+    validated: Number
+    """Validation images that all measurements saw, draws and epochs multiplied."""
+    peak_memory: Annotated[int, Field(ge=0, le=2**62)]
+    """Bytes at the most: allocated on the GPU or, on a CPU, resident in the process that ended the stage."""
+    compiled: bool
+    """Whether its step was compiled."""
+    gpu: Annotated[float, Field(gt=0, le=1)] | None = None
+    """The share of a GPU that it had. If None, it had a CPU, or an early version wrote the record."""
+
+
 class BaseRecord(Record):
     """A finished base encoder and the baselines on its features: base/HASH/result.json."""
 
     base: Hash
     status: Literal["finished"] = "finished"
     epochs: Number
-    seconds: Annotated[float, Field(ge=0, le=1e12)]
+    seconds: Seconds
+    """Of all epochs."""
+    cost: Cost | None = None
+    """What the seconds were spent on. If None, an earlier version wrote the record."""
     training: dict[str, Measured] = {}
     validation: dict[str, Measured] = {}
     validation_draws: dict[str, tuple[Measured, ...]] = {}
@@ -173,7 +220,10 @@ class TrialRecord(TrialKeyed):
     base: Hash
     status: Literal["finished"] = "finished"
     epochs: Number
-    seconds: Annotated[float, Field(ge=0, le=1e12)]
+    seconds: Seconds
+    """Of all epochs."""
+    cost: Cost | None = None
+    """What the seconds were spent on. If None, an earlier version wrote the record."""
     training: dict[str, Measured] = {}
     validation: ValidationTerms
     validation_draws: dict[str, tuple[Measured, ...]] = {}
@@ -204,6 +254,37 @@ class StoppedRecord(TrialKeyed):
     """Number that were done."""
     validation: dict[str, Measured]
     """The validation terms of that epoch."""
+
+
+class PickRecord(Record):
+    """The configuration that was picked when the report was last written: pick.json."""
+
+    trial: Hash
+    """Its trial that is exported: the seed with the lowest criterion."""
+    base: Hash
+    """The base encoder of that trial."""
+    trials: tuple[Hash, ...]
+    """Its trials, by seed."""
+    settings: dict[str, Any]
+    """The loss weights and every other setting that varies in the sweep."""
+    criterion: Criterion
+    """The validation loss by which it was picked."""
+    reference: LossWeights
+    """The weights of the criterion `reference`."""
+    ties: TieBreak
+    """What decided where the criterion could not tell configurations apart."""
+    mean: Measured
+    """Mean of the criterion over the seeds; lower is better."""
+    std: Measured | None = None
+    """Standard deviation over the seeds. If None, there is one seed."""
+    n: Number
+    """Number of seeds."""
+    scores: dict[str, Measured]
+    """Mean ACC, NMI and ARI of MIX'EM on the test split, as shares; empty without labels."""
+    finished: Number
+    """Trials of the sweep that were finished then."""
+    total: Number
+    """Trials of the sweep."""
 
 
 StageRecord = TypeVar("StageRecord", bound=BaseRecord | TrialRecord)

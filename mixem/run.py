@@ -14,6 +14,7 @@ RUN/spec.yaml                  the sweep and the hashes of its trials
                 embedding.npz  features, p and clusters of the test split
                 examples.npz   some of its images, to show the components with
     study.db                   a search by Optuna
+    pick.json                  what the report picked
     results.csv, results.parquet, audit.csv, best.yaml, best.safetensors, report/, ray.log
 
 A run folder of any earlier version is read as it is.
@@ -34,7 +35,7 @@ import yaml
 
 from mixem.config import Config
 from mixem.errors import CheckpointError, ConfigError, MixemError
-from mixem.files import UNREADABLE, each, is_local, read_bytes, read_text, remove, run_path, write_text
+from mixem.files import UNREADABLE, each, is_local, read_bytes, read_text, remove, run_path, write_bytes, write_text
 from mixem.records import (
     BaseRecord,
     FailedRecord,
@@ -51,6 +52,8 @@ logger = logging.getLogger(__name__)
 
 StageName = Literal["pretrain", "train"]
 """Stage 1, which makes base encoders, and stage 2, which makes trials."""
+MAX_NAMED = 30
+"""At most this many trials are named in the error for an unknown one."""
 VALIDATION_PREFIX = "validation_"
 """What the columns of metrics.csv that hold validation terms begin with."""
 
@@ -70,6 +73,21 @@ class Status(StrEnum):
     """A scheduler stopped it early."""
     DAMAGED = "damaged"
     """Its record or its configuration cannot be used."""
+
+
+def full_hash(prefix: str, hashes: Sequence[str], where: str, kind: str) -> str:
+    """The hash that is `prefix`, or the only one that begins with it.
+
+    Raises ConfigError for another, which names `where` it was given, and what `kind` of hashes there are.
+    """
+    fitting = [prefix] if prefix in hashes else [hash for hash in hashes if hash.startswith(prefix)]
+    if len(fitting) == 1:
+        return fitting[0]
+    listed = fitting or hashes
+    rest = f" and {len(listed) - MAX_NAMED} more" if len(listed) > MAX_NAMED else ""
+    problem = "fits several" if fitting else "is none"
+    named = ", ".join(listed[:MAX_NAMED]) or "none yet"
+    raise ConfigError(f"{where}: {prefix!r} {problem} of the {kind}, which are {named}{rest}")
 
 
 @dataclass(frozen=True)
@@ -140,6 +158,11 @@ class StageFolder(Generic[StageRecord]):
         return self.path / "embedding.npz"
 
     @property
+    def assignments_file(self) -> Path:
+        """Which cluster each picture is in."""
+        return self.path / "assignments.parquet"
+
+    @property
     def clusters_file(self) -> Path:
         """The baselines' clusters of the test split (stage 1)."""
         return self.path / "clusters.npz"
@@ -148,6 +171,25 @@ class StageFolder(Generic[StageRecord]):
     def examples_file(self) -> Path:
         """Some of the test images (stage 2)."""
         return self.path / "examples.npz"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that a stage may leave, in the order in which a copy is written: how it ended last."""
+        return (
+            *(self.config_file, self.metrics_file, *self.state_files, self.weights_file, self.embedding_file),
+            *(self.assignments_file, self.clusters_file, self.examples_file),
+            *(self.stopped_file, self.failed_file, self.result_file),
+        )
+
+    def glance(self) -> Status:
+        """How far the stage is, or how it ended, by the names of its files; that it is damaged only `read` tells."""
+        endings = {
+            Status.FINISHED: self.result_file,
+            Status.FAILED: self.failed_file,
+            Status.STOPPED: self.stopped_file,
+            Status.STARTED: self.metrics_file,
+        }
+        return next((status for status, file in endings.items() if file.exists()), Status.PENDING)
 
     def status(self) -> Status:
         """How far the stage is, or how it ended, as `read` decides."""
@@ -236,6 +278,13 @@ class StageFolder(Generic[StageRecord]):
         """The files that the stage can go on from, the newest first; empty where it has not begun or is over."""
         return [path for path in self.state_files if path.exists()]
 
+    def epochs(self) -> int:
+        """How many epochs the stage has done, as far as its metrics can be read."""
+        try:
+            return len(self.metrics())
+        except CheckpointError:
+            return 0
+
     def metrics(self) -> list[dict[str, str]]:
         """The rows of metrics.csv, numbers as text; empty where the stage has not finished an epoch.
 
@@ -256,6 +305,16 @@ class StageFolder(Generic[StageRecord]):
         if self.config_file.is_dir():
             remove(self.config_file)
         write_text(self.config_file, dump_config(config))
+
+    def copy_from(self, other: "StageFolder[StageRecord]") -> None:
+        """Make this folder a copy of another one, of the same stage; a copy that is cut off has not ended."""
+        for source, target in zip(other.files, self.files, strict=True):
+            try:
+                content = read_bytes(source)
+            except FileNotFoundError:
+                remove(target)
+                continue
+            write_bytes(target, content)
 
     def begin(self, config: Config) -> None:
         """Write config.yaml, and remove how an earlier attempt ended and what its killed writers left.
@@ -319,6 +378,21 @@ class ReportPlace:
         return self.folder / "index.html"
 
     @property
+    def summary_file(self) -> Path:
+        """The run in ten lines and a table, in Markdown."""
+        return self.folder / "summary.md"
+
+    @property
+    def tex_file(self) -> Path:
+        """The pick and the baselines as a table for a paper."""
+        return self.folder / "table.tex"
+
+    @property
+    def paper_table_file(self) -> Path:
+        """The same as CSV."""
+        return self.folder / "table.csv"
+
+    @property
     def table_files(self) -> tuple[Path, Path]:
         """The table of trials, as CSV and as Parquet."""
         return self.tables / "results.csv", self.tables / "results.parquet"
@@ -352,6 +426,24 @@ class Run:
     def is_local(self) -> bool:
         """Whether it lies on a disk or NFS, in no object storage."""
         return is_local(self.path)
+
+    @property
+    def pictures_file(self) -> Path:
+        """The number, the path and the split of each picture."""
+        return self.path / "pictures.parquet"
+
+    def start_file(self, sha256: str) -> Path:
+        """The encoder that stage 1 starts from, kept for all workers and for later."""
+        return self.path / "start" / f"{sha256[:12]}.safetensors"
+
+    def copy_shared(self, other: "Run") -> None:
+        """Copy what is no stage's, unless it is here: the list of pictures, the encoders that stage 1 starts from."""
+        starts = other.path / "start"
+        pairs = [(other.pictures_file, self.pictures_file)]
+        pairs += [(path, self.path / "start" / path.name) for path in (starts.iterdir() if starts.is_dir() else ())]
+        for source, target in pairs:
+            if source.is_file() and not target.exists():
+                write_bytes(target, read_bytes(source))
 
     @property
     def spec_file(self) -> Path:
@@ -389,6 +481,21 @@ class Run:
         return self.path / "best.yaml", self.path / "best.safetensors"
 
     @property
+    def pick_file(self) -> Path:
+        """What was picked when the report was last written."""
+        return self.path / "pick.json"
+
+    @property
+    def torchvision_file(self) -> Path:
+        """The best encoder as a state dict of torchvision's."""
+        return self.path / "best-torchvision.safetensors"
+
+    @property
+    def onnx_file(self) -> Path:
+        """The best model in ONNX."""
+        return self.path / "best.onnx"
+
+    @property
     def baseline_files(self) -> tuple[Path, Path]:
         """An exported base encoder's configuration and its weights."""
         return self.path / "baseline.yaml", self.path / "baseline.safetensors"
@@ -418,7 +525,7 @@ class Run:
         if not self.is_local:
             return
         inside = self.path.resolve()
-        for folder in (self.path, self.path / "trials", self.path / "base", self.report_folder):
+        for folder in (self.path, *(self.path / name for name in ("trials", "base", "start")), self.report_folder):
             for entry in os.scandir(folder) if folder.is_dir() else ():
                 if entry.is_symlink() and not (target := Path(entry.path).resolve()).is_relative_to(inside):
                     raise MixemError(f"{entry.path}: a link to {target}, out of the run folder; remove it")
@@ -439,6 +546,17 @@ class Run:
         """The base encoders' folders that are there, by name."""
         return [self.base(name) for name in _folders(self.path / "base")]
 
+    def named(self, prefix: str) -> StageFolder[Any]:
+        """The folder of the trial or base encoder whose hash begins with `prefix`; raises ConfigError for another."""
+        trials, bases = ([folder.hash for folder in folders] for folders in (self.trials(), self.bases()))
+        hash = full_hash(prefix, [*trials, *bases], str(self), "trials and base encoders")
+        return self.trial(hash) if hash in trials else self.base(hash)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it is a run folder."""
+        return self.spec_file.exists() or (self.path / "trials").is_dir()
+
     def spec(self) -> RunSpec:
         """What the run set out to do; without spec.yaml, all trials that are there.
 
@@ -446,8 +564,9 @@ class Run:
         """
         if self.spec_file.exists():
             return validate(RunSpec, read_yaml_record(self.spec_file), str(self.spec_file))
-        if not (self.path / "trials").is_dir():
-            raise ConfigError(f"{self}: not a run folder; it has neither spec.yaml nor trials/")
+        if not self.is_there:
+            hint = f"`mixem list {self}` shows those in it"
+            raise ConfigError(f"{self}: not a run folder, which has spec.yaml or trials/; {hint}")
         trials = [folder.hash for folder in self.trials()]
         return validate(RunSpec, {"name": self.path.resolve().name, "dataset": "unknown", "trials": trials}, str(self))
 

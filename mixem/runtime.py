@@ -6,20 +6,21 @@ import importlib.util
 import math
 import os
 import platform
+import resource
 import shutil
 import sysconfig
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from mixem.compiling import BREAK_EVEN_STEPS
 from mixem.config import RuntimeConfig
+from mixem.determinism import deterministic
 from mixem.errors import ConfigError
-
-Precision = Literal["fp32", "bf16"]
+from mixem.hardware import Precision, cores, cpu_name, cpu_precision
 
 
 def resolve_device(runtime: RuntimeConfig) -> torch.device:
@@ -37,17 +38,20 @@ def resolve_precision(runtime: RuntimeConfig, device: torch.device) -> Precision
         return runtime.precision
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
-    return "bf16" if "avx512_bf16" in _cpu_flags() or "amx_bf16" in _cpu_flags() else "fp32"
+    return cpu_precision()
 
 
-def resolve_compile(runtime: RuntimeConfig, device: torch.device) -> bool:
-    """Whether a training step is compiled: where asked for, or where `auto` finds a GPU, Triton, and what that needs.
+def resolve_compile(runtime: RuntimeConfig, device: torch.device, steps: float = math.inf) -> bool:
+    """Whether a training step is compiled: where asked for, or where `auto` finds that it pays and that it can be done.
 
-    On a CPU compiling takes most of a minute and gains less than a tenth (docs/performance.md).
+    It pays on a GPU for a stage of many `steps`; on a CPU compiling takes most of a minute and gains less than a tenth
+    (docs/performance.md). It needs Triton and what that needs.
     """
     if runtime.compile != "auto":
         return runtime.compile
-    return device.type == "cuda" and importlib.util.find_spec("triton") is not None and _triton_can_compile()
+    if device.type != "cuda" or steps < BREAK_EVEN_STEPS:
+        return False
+    return importlib.util.find_spec("triton") is not None and _triton_can_compile()
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
@@ -78,61 +82,25 @@ def to_device(drawn: Tensor, device: torch.device) -> Tensor:
 
 
 @contextmanager
-def numerics(threads: int) -> Iterator[None]:
+def numerics(threads: int, repeatable: bool = False) -> Iterator[None]:
     """What decides the last bits and the speed of what is computed inside, for this process; undone at the end.
 
-    CPU threads (0: one for each of `cores`), float32 without TF32 in a GPU's convolutions, as it is in matrix
-    products, and an allocator that keeps what is freed, which stays on.
+    CPU threads (0: one for each of `cores`), float32 without TF32 in a GPU's convolutions and matrix products, and an
+    allocator that keeps what is freed, which stays on. `repeatable`: see `mixem.determinism`.
     """
     _keep_freed_memory()
     threads_before, tf32_before = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
+    products_before = torch.get_float32_matmul_precision()
     torch.set_num_threads(threads or cores())
     torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
     try:
-        yield
+        with deterministic() if repeatable else nullcontext():
+            yield
     finally:
         torch.set_num_threads(threads_before)
         torch.backends.cudnn.allow_tf32 = tf32_before
-
-
-def cores(root: Path = Path("/")) -> int:
-    """CPU cores that this process may use: those that it may run on, at most what a quota of a control group leaves.
-
-    So with `taskset`, in a batch job and in a container. `root`: where /proc and /sys are.
-    """
-    allowed, quota = len(os.sched_getaffinity(0)), _quota(root)
-    return max(1, int(quota)) if quota < allowed else allowed
-
-
-def _quota(root: Path) -> float:
-    """Cores that the CPU quotas of this process's control group and of those around it leave; inf without one.
-
-    A group's path is as the host sees it; from within a container the group itself may be the root.
-    """
-    cores, groups = math.inf, root / "proc/self/cgroup"
-    for line in groups.read_text().splitlines() if groups.exists() else ():
-        _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        top = root / "sys/fs/cgroup" / controllers
-        group = top / path.lstrip("/")
-        for folder in (group, *group.parents):
-            cores = min(cores, _quota_of(folder))
-            if folder == top:
-                break
-    return cores
-
-
-def _quota_of(group: Path) -> float:
-    """Cores that one control group leaves, of either version; inf where it says nothing."""
-    try:
-        if (limit := group / "cpu.max").exists():
-            quota, period = limit.read_text().split()
-        else:
-            quota, period = ((group / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
-    except (OSError, ValueError):
-        return math.inf
-    return math.inf if quota == "max" or int(quota) < 0 else int(quota) / int(period)
+        torch.set_float32_matmul_precision(products_before)
 
 
 def _keep_freed_memory() -> None:
@@ -145,14 +113,24 @@ def _keep_freed_memory() -> None:
     libc.mallopt(m_trim_threshold, limit)
 
 
+def peak_memory(device: torch.device) -> int:
+    """Bytes that this process held at the most: allocated on a GPU since `forget_peak_memory`, or resident in all."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def forget_peak_memory(device: torch.device) -> None:
+    """Begin to measure a GPU's memory anew; what a process was resident with stays its peak."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def hardware_name(device: torch.device) -> str:
     """The GPU's or the processor's name."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    for line in _cpu_info():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return cpu_name()
 
 
 def _triton_can_compile() -> bool:
@@ -161,12 +139,3 @@ def _triton_can_compile() -> bool:
     return (
         any(map(shutil.which, compilers)) and Path(sysconfig.get_path("include", "posix_prefix"), "Python.h").exists()
     )
-
-
-def _cpu_flags() -> set[str]:
-    return {flag for line in _cpu_info() if line.startswith("flags") for flag in line.split()}
-
-
-def _cpu_info() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []

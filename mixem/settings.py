@@ -16,19 +16,21 @@ from pydantic import BaseModel, ValidationError
 
 from mixem.config import Config
 from mixem.errors import ConfigError
-from mixem.files import UNREADABLE, read_text
-from mixem.parsing import LimitError, load_yaml
+from mixem.files import UNREADABLE, read_text, run_path
+from mixem.parsing import LimitError, load_yaml, merge
+from mixem.start import laid_over
 
 RECIPE_VERSION = 2
 """Part of every hash. Raised when a change of the code changes the numbers that a configuration gives."""
 
-LATER_KEYS: frozenset[str] = frozenset({"data.background"})
+LATER_KEYS: frozenset[str] = frozenset({"data.background", "model.start_sha256"})
 """Dotted keys that this recipe has gained since it began; each enters the hash only where it differs from its default,
 so that the folders of earlier runs keep their names."""
 
 NOT_HASHED = {
     "data": {"root"},
-    "runtime": {"device", "compile", "save_seconds"},
+    "model": {"start", "start_labels"},  # start_sha256 tells what it is
+    "runtime": {"device", "compile", "deterministic", "save_seconds"},
     "pretrain": {"threads"},
     "train": {"threads"},
 }
@@ -124,14 +126,19 @@ def _read_yaml(path: Path, loader: type[yaml.SafeLoader]) -> Any:
         raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
 
 
-def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
-    """Read a configuration, a key `preset: NAME` naming the values it starts from."""
-    values = read_yaml(path)
+def load_config(path: Path | str, overrides: Iterable[str] = ()) -> Config:
+    """Read a configuration, a key `preset: NAME` naming the values it starts from. Raises ConfigError."""
+    values = read_yaml(path := run_path(path))
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: a mapping of keys to values is needed, not {_shown(values)}")
+    if isinstance(metadata := values.get("metadata"), Mapping) and "sweep" in metadata:
+        raise ConfigError(f"{path}: a sweep's file, not a configuration; `mixem sweep {path}` runs it")
     preset = values.pop("preset", None)
-    values = merge(preset_values(preset), values) if preset is not None else values
-    return validate(Config, override(values, overrides))
+    overrides = list(overrides)
+    if any(assignment.partition("=")[0].strip() == "model.start" for assignment in overrides):
+        values = set_key(values, "model", {"start_sha256": None, "start_labels": "none"})  # another file's
+    below = preset_values(preset) if preset is not None else {}
+    return validate(Config, laid_over(below, override(values, overrides)))
 
 
 def dump_config(config: Config) -> str:
@@ -159,16 +166,7 @@ def preset_values(name: str) -> dict[str, Any]:
 
 def preset(name: str) -> Config:
     """The Config of a preset."""
-    return validate(Config, preset_values(name))
-
-
-def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `changes` laid over it, section by section; neither is modified."""
-    merged = dict(base)
-    for key, value in changes.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = merge(merged[key], value) if both else value
-    return merged
+    return validate(Config, laid_over({}, preset_values(name)))
 
 
 def set_key(values: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
@@ -204,7 +202,7 @@ def parse_assignment(assignment: str, models: Iterable[type[BaseModel]] = (Confi
     except LimitError as error:
         raise ConfigError(f"--set {key}: {_shown(text)} is not a YAML value ({error})") from None
     except (yaml.YAMLError, ValueError):
-        raise ConfigError(f"--set {key}: {_shown(text)} is not a YAML value") from None
+        raise ConfigError(f"--set {key}: {_shown(text)} is not a YAML value, such as 0.1 or [0.1, 0.5]") from None
 
 
 def kinds_of(model: type[BaseModel], key: str) -> set[Any]:

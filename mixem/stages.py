@@ -5,8 +5,9 @@ Everything else about them is the same: `mixem.training` trains either, `mixem.e
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Generic
+from typing import Any, ClassVar, Generic, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from mixem.config import Config, StageConfig
@@ -17,6 +18,7 @@ from mixem.model import MixtureModel, SimCLR, build, transfer_encoder
 from mixem.records import BaseRecord, StageRecord, TrialRecord
 from mixem.run import BaseFolder, Run, StageFolder, StageName, TrialFolder
 from mixem.runtime import derive_seed
+from mixem.scoring.assignments import CENTRES, assign_all, write_assignments
 from mixem.scoring.clustering import (
     cluster_baselines,
     cluster_mixture,
@@ -30,6 +32,15 @@ from mixem.scoring.label_free import label_free
 from mixem.scoring.probes import probe
 from mixem.settings import base_hash, config_hash
 from mixem.step import Objective, mixem_terms, simclr_terms
+
+
+class Finish(NamedTuple):
+    """What the end of a stage comes to."""
+
+    results: dict[str, Any]
+    """The stage's own part of the record."""
+    tensors: Mapping[str, Tensor]
+    """What is kept among the weights."""
 
 
 class Stage(ABC, Generic[StageRecord]):
@@ -60,15 +71,15 @@ class Stage(ABC, Generic[StageRecord]):
     def build(self, config: Config, base: Mapping[str, Tensor] | None) -> nn.Module:
         """Its model as training begins, on the CPU.
 
-        `base`: stage 1's weights; without effect in stage 1. Raises CheckpointError where they are needed and absent,
-        or do not fit.
+        `base`: stage 1's weights or, in stage 1, those of the encoder that it starts from. Raises CheckpointError where
+        they are needed and absent, or do not fit.
         """
 
     @abstractmethod
     def finish(
         self, model: nn.Module, validation: Tensor, dataset: Dataset, config: Config, folder: StageFolder[StageRecord]
-    ) -> dict[str, Any]:
-        """Score the trained model, write what is to be kept beside its weights, return its own part of the record.
+    ) -> Finish:
+        """Score the trained model, and write what is to be kept beside its weights.
 
         `validation`: the validation images (N, C, H, W) uint8.
         """
@@ -91,23 +102,29 @@ class Pretrain(Stage[BaseRecord]):
         return run.base(base_hash(config))
 
     def build(self, config: Config, base: Mapping[str, Tensor] | None = None) -> SimCLR:
-        """An encoder and a projection head with random weights."""
-        return build(SimCLR, config.model, config.data.channels, self._seed(config))
+        """An encoder and a projection head with random weights; the encoder's are `base`, where it starts from some."""
+        model = build(SimCLR, config.model, config.data.channels, self._seed(config))
+        if config.model.start is not None:
+            if base is None:
+                raise CheckpointError(f"stage 1 starts from {config.model.start}; its weights were not given")
+            transfer_encoder(model, base, f"model.start {config.model.start}")
+        return model
 
     def finish(
         self, model: nn.Module, validation: Tensor, dataset: Dataset, config: Config, folder: BaseFolder
-    ) -> dict[str, Any]:
+    ) -> Finish:
         """Score K-means on the features and on pixels, and probes that use labels; write the clusters."""
         test = dataset.pool("test")
         embedding = embed(model, test.images, config)
         clusterings, starts = cluster_baselines(embedding, test, config)
         write_clusters(folder.clusters_file, clusterings, test.labels)
-        return {
+        results = {
             "base": folder.hash,
             "scores": describe_clusterings(clusterings, test),
             "restarts": score_starts(starts, test),
             "supervised": probe(model, embedding, dataset, config),
         }
+        return Finish(results, {})
 
 
 class MixEM(Stage[TrialRecord]):
@@ -132,21 +149,23 @@ class MixEM(Stage[TrialRecord]):
 
     def finish(
         self, model: nn.Module, validation: Tensor, dataset: Dataset, config: Config, folder: TrialFolder
-    ) -> dict[str, Any]:
-        """Cluster the test split and write its embedding and examples; measure what needs no labels."""
+    ) -> Finish:
+        """Cluster the test split, assign every picture, write embedding and examples; measure what needs no labels."""
         test = dataset.pool("test")
         embedding = embed(model, test.images, config)
-        clusterings = cluster_mixture(embedding, config)
+        clusterings, centres = cluster_mixture(embedding, config)
         criteria = label_free(model, validation, config)
         write_embedding(folder.embedding_file, embedding, clusterings["mixem"], test.labels)
         write_examples(folder.examples_file, embedding, test, config)
-        return {
+        write_assignments(folder.assignments_file, *assign_all(model, embedding, centres, dataset, config))
+        results = {
             "trial": folder.hash,
             "base": base_hash(config),
             "scores": describe_clusterings(clusterings, test),
             "label_free": criteria,
             "warnings": tuple(collapse_warnings(clusterings, config.model.components)),
         }
+        return Finish(results, {CENTRES: torch.from_numpy(centres)})
 
 
 PRETRAIN, MIXEM = Pretrain(), MixEM()

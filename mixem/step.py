@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from mixem.augment import AugmentParameters, SimCLRAugment
 from mixem.config import LossConfig
+from mixem.hardware import Precision
 from mixem.losses import LossTerms, loss_terms, nt_xent
-from mixem.runtime import Precision, autocast
+from mixem.runtime import autocast
 
 MAX_GRAPHS = 64
 """Shapes of work (stages, batch sizes, model sizes) that one process compiles before it runs them uncompiled."""

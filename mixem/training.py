@@ -3,23 +3,29 @@
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from mixem import __version__, compiling
 from mixem.augment import SimCLRAugment
 from mixem.checkpoint import load_tensors, save_tensors
+from mixem.compiling import Exchange
 from mixem.config import Config, StageConfig
-from mixem.data.dataset import ImageSet, StageSplit
+from mixem.data.dataset import StageSplit
 from mixem.errors import CheckpointError, DivergenceError
+from mixem.hardware import Precision, cores
 from mixem.losses import LossTerms, WeightTensors
+from mixem.placing import Images, placed
 from mixem.runtime import (
-    Precision,
+    forget_peak_memory,
     generator,
+    hardware_name,
     resolve_compile,
     resolve_device,
     resolve_precision,
@@ -31,6 +37,9 @@ from mixem.step import BatchTerms, batch_terms, compiled_batch_terms, loss_setti
 ADAM_STATE = {"step", "exp_avg", "exp_avg_sq"}
 """What Adam remembers of every parameter."""
 
+_compiled_kinds: set[str] = set()
+"""The kinds of steps that this process has compiled."""
+
 
 @dataclass(frozen=True)
 class EpochRecord:
@@ -38,6 +47,10 @@ class EpochRecord:
 
     epoch: int
     seconds: float
+    compiling: float
+    """Of the seconds, what torch.compile took."""
+    validating: float
+    """Of the seconds, what the validation terms took without compiling."""
     learning_rate: float
     training: dict[str, float]
     validation: dict[str, float] | None
@@ -46,7 +59,9 @@ class EpochRecord:
 
     def row(self) -> dict[str, float]:
         """One flat row of metrics.csv: `train_<term>` and, where it was measured, `validation_<term>`."""
-        row = {"epoch": self.epoch, "seconds": round(self.seconds, 4), "learning_rate": self.learning_rate}
+        row: dict[str, float] = {"epoch": self.epoch, "seconds": round(self.seconds, 4)}
+        row |= {"seconds_compiling": round(self.compiling, 4), "seconds_validating": round(self.validating, 4)}
+        row["learning_rate"] = self.learning_rate
         row |= {f"train_{term}": value for term, value in self.training.items()}
         return row | {f"validation_{term}": value for term, value in (self.validation or {}).items()}
 
@@ -76,20 +91,24 @@ class Training:
     def __init__(
         self, stage: Stage[Any], config: Config, split: StageSplit, base: Mapping[str, Tensor] | None = None
     ) -> None:
-        """`base`: stage 1's weights, from which stage 2 starts. Raises CheckpointError where they do not fit."""
+        """`base`: what `Stage.build` starts from. Raises CheckpointError where they do not fit."""
         self.stage = stage
         self.config = config
         self.settings: StageConfig = stage.settings(config)
         self.device = resolve_device(config.runtime)
         self.precision: Precision = resolve_precision(config.runtime, self.device)
         self.epochs_done = 0
+        forget_peak_memory(self.device)
         self.augment = SimCLRAugment(config)
-        compiled = resolve_compile(config.runtime, self.device)
-        self._batch_terms: BatchTerms = compiled_batch_terms() if compiled else batch_terms
         self.weights = WeightTensors.of(config.loss, self.device)
         self.loss = loss_settings(config.loss, self.device)
-        self.images = split.training.images.to(self.device)
-        self.validation_images = _first(split.validation, config.validation.images).images.to(self.device)
+        self.images: Images = placed(split.training, self.device)
+        self.validation_images = split.validation[: config.validation.images].to(self.device)
+        steps = self.settings.epochs * (len(self.images) // self.settings.batch_size)
+        self.compiled = resolve_compile(config.runtime, self.device, steps)
+        self._batch_terms: BatchTerms = compiled_batch_terms() if self.compiled else batch_terms
+        self.exchange: Exchange | None = None
+        """Carries what is compiled between nodes. If None, each node compiles."""
 
         self.model = stage.build(config, base).to(self.device)
         self.optimizer = torch.optim.Adam(
@@ -104,27 +123,89 @@ class Training:
         """Whether every epoch is done."""
         return self.epochs_done >= self.settings.epochs
 
+    @property
+    def images_per_epoch(self) -> int:
+        """Images that the steps of an epoch see: whole batches only."""
+        return len(self.images) // self.settings.batch_size * self.settings.batch_size
+
+    @property
+    def images_per_validation(self) -> int:
+        """Images that one measurement of the validation terms sees, those of every draw counted."""
+        return self.config.validation.draws * len(self.validation_images)
+
     def run_epoch(self) -> EpochRecord:
         """Train the next epoch and measure it. Raises DivergenceError when a term is NaN or infinite."""
-        started = time.perf_counter()
+        started, compiled = time.perf_counter(), compiling.seconds()
+        if self.must_compile:
+            self._compile()
         rate = learning_rate(self.settings, self.epochs_done)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         training = self._train_epoch()
         self.epochs_done += 1
         self._check(training, "training")
+        trained, compiled_training = time.perf_counter(), compiling.seconds()
         validation = None
         if self.finished or self.epochs_done % self.config.validation.every == 0:
             validation = self.validate()
             self._check(validation.mean, "validation")
-        seconds = time.perf_counter() - started
-        return EpochRecord(self.epochs_done, seconds, rate, training, *(validation or (None, {})))
+        ended, compiled_all = time.perf_counter(), compiling.seconds()
+        return EpochRecord(
+            self.epochs_done,
+            seconds=ended - started,
+            compiling=compiled_all - compiled,
+            validating=max(0.0, ended - trained - (compiled_all - compiled_training)),
+            learning_rate=rate,
+            training=training,
+            validation=validation.mean if validation else None,
+            draws=validation.draws if validation else {},
+        )
+
+    @property
+    def must_compile(self) -> bool:
+        """Whether the next epoch begins with compiling, or with reading what another process has compiled."""
+        return self.compiled and self._kind not in _compiled_kinds
+
+    @cached_property
+    def _kind(self) -> str:
+        """Which kind of step it is: all with the same name compile to the same code."""
+        config = self.config
+        return compiling.kind_of(
+            code=__version__,
+            hardware=hardware_name(self.device),
+            threads=(self.settings.threads or cores()) if self.device.type == "cpu" else None,
+            precision=self.precision,
+            deterministic=config.runtime.deterministic,
+            stage=self.stage.name,
+            instance=config.loss.instance,
+            batches=[self.settings.batch_size, *map(len, self._validation_batches())],
+            data=config.data.model_dump(include={"channels", "image_size", "mean", "std"}),
+            augment=config.augment.model_dump(),
+            model=config.model.model_dump(),
+            runtime=config.runtime.model_dump(exclude={"device", "precision", "compile", "save_seconds"}),
+        )
+
+    def _compile(self) -> None:
+        """Compile the step with gradients and without, on one batch of each size; the model stays as it was."""
+        random, buffers = generator("compiling"), {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+        with compiling.once(self._kind, self.exchange):
+            self.model.train()
+            terms = self._terms(self.images[: self.settings.batch_size], random)
+            terms.total(self.weights).backward()  # type: ignore[no-untyped-call]
+            self.optimizer.zero_grad(set_to_none=True)
+            self.model.eval()
+            with torch.no_grad():
+                for batch in {len(batch): batch for batch in self._validation_batches()}.values():
+                    self._terms(batch, random)
+                for name, buffer in self.model.named_buffers():
+                    buffer.copy_(buffers[name])
+        _compiled_kinds.add(self._kind)
 
     def _train_epoch(self) -> dict[str, float]:
         self.model.train()
         random = generator(self.config.seed, self.stage.name, "epoch", self.epochs_done)
         batch = self.settings.batch_size
-        order = to_device(torch.randperm(len(self.images), generator=random), self.device)
+        order = to_device(torch.randperm(len(self.images), generator=random), self.images.device)
         sums: Tensor | None = None
         steps = len(order) // batch
         for step in range(steps):
@@ -154,10 +235,7 @@ class Training:
         seed. Batch norm uses its running statistics.
         """
         self.model.eval()
-        settings = self.config.validation
-        batches = torch.split(self.validation_images, settings.batch_size)
-        if len(batches) > 1 and len(batches[-1]) < 2:
-            batches = batches[:-1]  # a single image has no negatives
+        settings, batches = self.config.validation, self._validation_batches()
         images = sum(map(len, batches))
         sums = torch.zeros(len(LossTerms._fields), device=self.device)
         sums_of_draws = sums.repeat(settings.draws, 1)
@@ -168,6 +246,10 @@ class Training:
                 sums += terms
                 sums_of_draws[draw] += terms
         return self._validation(torch.cat(((sums / (settings.draws * images))[None], sums_of_draws / images)))
+
+    def _validation_batches(self) -> Sequence[Tensor]:
+        batches = torch.split(self.validation_images, self.config.validation.batch_size)
+        return batches[:-1] if len(batches) > 1 and len(batches[-1]) < 2 else batches  # one image has no negatives
 
     def _validation(self, terms: Tensor) -> Validation:
         """Read the terms (1 + draws, terms), their means first."""
@@ -226,7 +308,3 @@ class Training:
         self.epochs_done = int(metadata["epochs_done"])
         history: list[dict[str, float]] = json.loads(metadata["history"])
         return history
-
-
-def _first(images: ImageSet, count: int) -> ImageSet:
-    return images.subset(torch.arange(min(count, len(images))))

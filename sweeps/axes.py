@@ -136,7 +136,7 @@ def _space(key: str, axis: Range | list[Any], base: Mapping[str, Any]) -> Space:
     if float not in kinds:
         raise ConfigError(f"axes.{key}: a range is not allowed, it is for numbers; list the values")
     if axis.step:
-        raise ConfigError(f"axes.{key}.step: {axis.step} is not allowed, {key} is no whole number; list the values")
+        raise ConfigError(f"axes.{key}.step: {axis.step} is not allowed, {key} is not a whole number; list the values")
     return Floats(low, high, axis.log)
 
 

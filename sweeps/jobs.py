@@ -24,7 +24,10 @@ RUNNING = "running"
 
 
 def ended_as(report: Mapping[str, Any]) -> Status:
-    """How a job ended, by its last report: a scheduler stops it without asking its worker."""
+    """How a job ended, by its last report: a scheduler stops it without asking its worker.
+
+    One that has only started goes on with the next launch: the time limit was near.
+    """
     return Status.STOPPED if report["status"] == RUNNING else Status(report["status"])
 
 
@@ -38,6 +41,8 @@ class Job:
     resources: Resources
     label: str
     """Where it lies on the axes, in words."""
+    keys: tuple[str, ...] = ()
+    """The keys of the axes that a base encoder depends on."""
 
     @property
     def epochs(self) -> int:
@@ -92,8 +97,8 @@ class Jobs(Protocol):
 class BaseEncoders:
     """The base encoders that trials need: jobs for those that are missing, then whether each one is of use.
 
-    On CPUs all of a round of the plan share the cores. The share depends on the plan, not on what is missing: an
-    interrupted sweep goes on with as many threads.
+    On CPUs all of a round of the sweep share the cores. The share depends on the sweep, not on what is missing: an
+    interrupted sweep goes on with as many threads, and each shard of one computes with as many.
     """
 
     def __init__(
@@ -134,11 +139,11 @@ class BaseEncoders:
         cpu = asked.cpu if asked.gpu else max(asked.cpu, self.cores(self._side_by_side(config)))
         config = with_threads(config, _threads_begun_with(self.plan.run.base(hash)) or int(cpu))
         label = self.plan.spec.point(config, self._telling_keys or ["seed"])
-        return Job(hash, "pretrain", config, Resources(cpu=cpu, gpu=asked.gpu), label)
+        return Job(hash, "pretrain", config, Resources(cpu=cpu, gpu=asked.gpu), label, tuple(self._telling_keys))
 
     def _side_by_side(self, config: Config) -> int:
-        """How many base encoders of the plan are trained in the same round as that of a configuration."""
-        rounds = map(self.plan.spec.round_of, self.plan.bases().values())
+        """How many base encoders of the whole sweep are trained in the same round as that of a configuration."""
+        rounds = map(self.plan.spec.round_of, self.plan.whole_bases.values())
         return Counter(rounds)[self.plan.spec.round_of(config)]
 
     @cached_property

@@ -1,71 +1,121 @@
-"""A planned sweep from its start to its answer: what `mixem sweep` and the script on a cluster's head share.
-
-Plan, checks, jobs on Tune, answer. A plan by itself is shown without loading torch or Ray.
-"""
+"""A planned sweep from its start to its answer: what `mixem sweep` and the script on a cluster's head share."""
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 
-from mixem.errors import CheckpointError, ConfigError, MixemError
-from mixem.files import check_home, each
-from mixem.run import Snapshot, Status
+from analysis.formats import plural
+from mixem.errors import ConfigError, MixemError
+from mixem.files import check_home
+from mixem.hardware import gpu_names
+from mixem.run import Status
 from sweeps import interrupts
-from sweeps.lock import lease
+from sweeps.launch_options import Bases, Launch
+from sweeps.limits import OUT_OF_TIME, TimeLimitError, limited
+from sweeps.missing import run_missing
+from sweeps.output import notify as say
+from sweeps.output import progress_console
 from sweeps.plan import FAILURES, Plan
+from sweeps.preview import preview
+from sweeps.spec import WITHOUT_GPU
+from sweeps.tracking import tracked
 
 if TYPE_CHECKING:
-    from mixem.data.dataset import Dataset
-    from sweeps.jobs import Jobs
+    from analysis.report import Answer
 
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Ray's setting, read as it is imported; with "0" `ray start` refuses to join a cluster, too."""
 
 
-def run_sweep(
-    plan: Plan,
-    address: str | None,
-    dry_run: bool,
-    retry_failed: bool,
-    retrain: Iterable[str] = (),
-    obtains: bool = False,
-) -> None:
-    """Run what a plan lacks, and print the answer.
+def run_sweep(plan: Plan, launch: Launch, dry_run: bool = False) -> None:
+    """Run what a plan lacks, and print the answer; as a dry run, check the images, print the plan and stop.
 
-    `address`: a running Ray cluster. If None, a Ray of our own, here. `dry_run`: check the images, print the plan and
-    stop. `retrain`: hashes, or beginnings of them, whose lost weights are made anew. `obtains`: a launch downloads the
-    data, so that a dry run may lack it. Raises MixemError when trials failed, and what `run_missing` raises.
+    Raises MixemError when trials failed, and what `run_missing` raises.
     """
-    _check_address(plan, address)
-    retrain = plan.named(retrain)
+    _check_address(plan, launch.address)
+    launch = replace(launch, retrain=plan.named(launch.retrain))
     if dry_run:
-        _show(plan, obtains, retry_failed, retrain)
+        print(*preview(plan, launch), sep="\n")
         return
+    with ended_in_a_line(plan), limited(launch.limit) as until, tracked(plan.run, plan.spec.track, say):
+        _answer(plan, _trained(plan, launch, until), launch.bases)
+
+
+@contextmanager
+def ended_in_a_line(plan: Plan) -> Iterator[None]:
+    """Let an interrupt or the end of the time end the command with one line and its exit code."""
+    try:
+        yield
+    except (KeyboardInterrupt, TimeLimitError) as error:
+        interrupts.ignore()
+        print(_stopped(plan, isinstance(error, TimeLimitError)), file=sys.stderr)
+        raise typer.Exit(OUT_OF_TIME if isinstance(error, TimeLimitError) else 130) from None
+
+
+def train_and_answer(plan: Plan, advice: str) -> "tuple[Answer, list[str]]":
+    """Run what a plan lacks on a Ray of our own, what failed before too, and print the answer.
+
+    Returns it, and what went wrong on the way; `advice`: what is to be done about trials that failed.
+    """
+    with ended_in_a_line(plan):
+        statuses = _trained(plan, Launch(retry_failed=True))
+        return _summary(plan, statuses, advice)
+
+
+def _trained(plan: Plan, launch: Launch, until: float | None = None) -> dict[str, Status]:
+    """As `run_missing`, which is shown on a terminal."""
     check_home()
+    if launch.address is None:
+        _check_gpu(plan)
+    with on_loopback() if launch.address is None else nullcontext():
+        return run_missing(plan, progress_console(), launch, until)
+
+
+def _answer(plan: Plan, statuses: dict[str, Status], bases: Bases) -> None:
+    """Print what the sweep has come to; raises MixemError where something failed."""
+    if bases.only:
+        states = plan.snapshot().bases.values()
+        finished = sum(state.status == Status.FINISHED for state in states)
+        print(f"{finished} of {plural(len(states), 'base encoder')} finished in {plan.run}")
+        if broken := [state for state in states if state.status in FAILURES]:
+            raise MixemError(f"base encoder {broken[0].hash} failed: {broken[0].reason}")
+        return
+    if lines := _nothing_new(plan, statuses):
+        print(*lines, sep="\n")
+        return
+    _, problems = _summary(plan, statuses, "--retry-failed runs them again")
+    if problems:
+        raise MixemError("; ".join(problems))
+
+
+def _nothing_new(plan: Plan, statuses: dict[str, Status]) -> list[str]:
+    """The answer of a sweep that was finished before, and of which the report is there; else empty."""
+    from analysis.picked import pick_line, recorded_pick
+
+    pick = recorded_pick(plan.run, plan.as_record(), len(statuses))
+    if pick is None or set(statuses.values()) != {Status.FINISHED} or not plan.run.page.exists():
+        return []
+    head = f"all {len(statuses)} trials are finished, nothing to run" if len(statuses) > 1 else "the trial is finished"
+    return [head, f"best: {pick_line(pick)}", f"report: {plan.run.page}"]
+
+
+def _summary(plan: Plan, statuses: dict[str, Status], advice: str) -> "tuple[Answer, list[str]]":
+    """Write the report and print the answer; returns it, and what went wrong on the way."""
     from analysis.wording import failed_pictures
     from sweeps.summary import print_summary
 
-    console = Console()
-    try:
-        with on_loopback() if address is None else nullcontext():
-            statuses = run_missing(plan, console, address, retry_failed, retrain)
-    except KeyboardInterrupt:
-        interrupts.ignore()
-        print(_stopped(plan), file=sys.stderr)
-        raise typer.Exit(130) from None
-    answer = print_summary(plan.run.path, console)
+    answer = print_summary(plan.run.path, Console())
     problems = [failed_pictures(answer.failures)] if answer.failures else []
     if failed := sum(status in FAILURES for status in statuses.values()):
-        problems.append(
-            f"{failed} of {len(statuses)} trials failed; {plan.run.page} says why, --retry-failed runs them again"
-        )
-    if problems:
-        raise MixemError("; ".join(problems))
+        problems.append(f"{failed} of {len(statuses)} trials failed; {plan.run.page} says why, {advice}")
+    return answer, problems
 
 
 @contextmanager
@@ -90,157 +140,26 @@ def _check_address(plan: Plan, address: str | None) -> None:
         )
 
 
-def _stopped(plan: Plan) -> str:
+def _check_gpu(plan: Plan) -> None:
+    """Raise ConfigError, before any images are read, for trials on GPUs where this machine has none."""
+    gpu = plan.spec.resources.gpu
+    if gpu and not gpu_names() and not any(Path("/dev").glob("nvidia[0-9]*")):
+        raise ConfigError(f"resources.gpu: {gpu:g} is not allowed on this machine, which has no GPU; {WITHOUT_GPU}")
+
+
+def _stopped(plan: Plan, by_limit: bool) -> str:
     """What is said of an interrupted sweep."""
     so_far = _grown(plan).trials
     finished = len(plan.run.snapshot(so_far).those(Status.FINISHED))
-    return f"stopped: {finished} of {len(so_far)} trials are finished; the same command goes on from here"
-
-
-def _show(plan: Plan, obtains: bool, retry_failed: bool, retrain: Iterable[str]) -> None:
-    """Check the images, and print the plan."""
-    snapshot = plan.snapshot()
-    images = _check_images(plan, snapshot, obtains)
-    snapshot = snapshot.without([hash for hash in retrain if _lost(plan, hash, snapshot, print)])
-    print(*plan.describe(snapshot, retry_failed), images, sep="\n")
-
-
-def _check_images(plan: Plan, snapshot: Snapshot, obtains: bool) -> str:
-    """What a dry run says of the images. Torch is loaded where there is a folder of the user's, or a result."""
-    named = any(config.data.root or config.data.name == "image_folder" for config in plan.trials.values())
-    recorded = snapshot.those(Status.FINISHED) or any(base.record for base in snapshot.bases.values())
-    if not named and not recorded:
-        return "images not checked: there is no result yet that other images could have made"
-    from sweeps.images import check_plan
-
-    return check_plan(plan, snapshot, obtains)
+    head = "stopped at the time limit" if by_limit else "stopped"
+    return f"{head}: {finished} of {len(so_far)} trials are finished; the same command goes on from here"
 
 
 def _grown(plan: Plan) -> Plan:
-    """The plan with what its search has proposed."""
+    """The plan with what its search has proposed, or its race decided."""
+    if not plan.may_grow:
+        return plan
     try:
         return Plan.of(plan.spec, plan.run)
     except MixemError:  # the study cannot be opened
         return plan
-
-
-def run_missing(
-    plan: Plan,
-    console: Console,
-    address: str | None = None,
-    retry_failed: bool = False,
-    retrain: Iterable[str] = (),
-) -> dict[str, Status]:
-    """Train every base encoder and trial that the run folder lacks; returns how each trial ended, by hash.
-
-    With `retry_failed` those that failed or are damaged too, and of `retrain` those whose weights are lost.
-    Raises ConfigError, DataError or MixemError before any training when images, settings or resources do not fit.
-    """
-
-    def notify(line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-    with lease(plan.run, notify):
-        from sweeps.images import check_images, load_datasets
-
-        plan.run.check_links()
-        snapshot = plan.snapshot()
-        datasets = load_datasets(plan, notify)
-        check_images(plan, snapshot, datasets)
-        lost = [hash for hash in retrain if _lost(plan, hash, snapshot, notify)]
-        snapshot = snapshot.without(lost)
-        missing = plan.missing(snapshot, retry_failed)
-        anew = {*lost, *snapshot.damaged_bases} if retry_failed else set(lost)
-        needing = plan.needing_bases(missing, anew)
-        if not needing and not plan.may_grow:
-            plan.write()
-            return snapshot.statuses
-        jobs = _jobs(plan, missing, needing, snapshot, datasets, address, retry_failed, notify)
-        if jobs.queued or jobs.bases.are_under_way:
-            jobs.bases.check()
-            _announce(jobs, datasets, notify)
-            _run(jobs, lost, snapshot, datasets, console, address)
-        else:
-            jobs.plan.write()
-        return snapshot.statuses | jobs.statuses
-
-
-def _lost(plan: Plan, hash: str, snapshot: Snapshot, notify: Callable[[str], None]) -> bool:
-    """Whether the weights of a finished trial or base encoder are gone or damaged; tells of others."""
-    from mixem.experiment import load_weights
-
-    state = snapshot.trials.get(hash) or snapshot.bases[hash]
-    if state.record is None:
-        notify(f"{hash}: {state.status}, not finished; --retrain makes only lost weights anew")
-        return False
-    try:
-        load_weights(plan.folder(hash))
-    except CheckpointError as error:
-        notify(f"{error}; trained again")
-        return True
-    notify(f"{hash}: its weights are whole, it is not trained again")
-    return False
-
-
-def _jobs(
-    plan: Plan,
-    missing: list[str],
-    needing: list[str],
-    snapshot: Snapshot,
-    datasets: "dict[str, Dataset]",
-    address: str | None,
-    retry_failed: bool,
-    notify: Callable[[str], None],
-) -> "Jobs":
-    """What is to run: the missing trials and the base encoders that some need, or what a search by Optuna proposes."""
-    from sweeps.jobs import BaseEncoders, FixedJobs
-    from sweeps.race import RaceJobs
-
-    if plan.spec.search != "optuna":
-        bases = BaseEncoders(plan, needing, snapshot, datasets)
-        if plan.spec.seeds:
-            return RaceJobs(plan, missing, bases, retry_failed, notify)
-        return FixedJobs(plan, missing, bases)
-    from sweeps.search import Search, StudyJobs
-    from sweeps.session import capacity
-
-    bases = BaseEncoders(plan, plan.trials, snapshot, datasets)
-    return StudyJobs(Search(plan, snapshot, retry_failed), bases, lambda: capacity(plan.spec.resources, address))
-
-
-def _announce(jobs: "Jobs", datasets: "dict[str, Dataset]", notify: Callable[[str], None]) -> None:
-    from mixem.data.dataset import describe
-    from sweeps.images import dataset_of
-
-    first = jobs.plan.trials[next(iter(jobs.queued or jobs.plan.trials))]
-    for line in describe(dataset_of(datasets, first), first):
-        notify(line)
-
-
-def _run(
-    jobs: "Jobs",
-    lost: list[str],
-    snapshot: Snapshot,
-    datasets: "dict[str, Dataset]",
-    console: Console,
-    address: str | None,
-) -> None:
-    """Check the nodes, and train on them. `lost`: the trials and base encoders whose results go, to be made anew."""
-    from sweeps.preflight import check_nodes, check_resources, check_space
-    from sweeps.scratch import scratch
-    from sweeps.session import connected, nodes, nodes_to_come
-    from sweeps.tuning import run_jobs
-
-    plan = jobs.plan
-    with (
-        scratch(sockets=address is None) as folder,
-        connected(address, plan.log, folder, plan.spec.resources.total_cpu),
-    ):
-        check_resources(plan.spec.resources, nodes() + nodes_to_come(address))
-        check_nodes(plan.run, address)
-        check_space(plan, jobs.queued, snapshot, datasets)
-        each(plan.run.path, lambda hash: plan.run.trial(hash).write_config(plan.trials[hash]), jobs.queued)
-        for hash in lost:
-            plan.folder(hash).discard()
-        plan.write()
-        run_jobs(jobs, snapshot, console, datasets, folder)

@@ -72,6 +72,12 @@ def check_free(run: Run, heartbeat: float = HEARTBEAT_SECONDS) -> None:
         _check_dead(run.lock_file, entry, heartbeat)
 
 
+def holder(run: Run) -> str | None:
+    """The process that holds the run folder, as far as one look tells. If None, nobody does."""
+    entry = _read(run.lock_file)
+    return _owner(entry) if entry and _seen_alive(run.lock_file, entry) else None
+
+
 def wait_until_free(run: Run, seconds: float, notify: Notify = print, heartbeat: float = HEARTBEAT_SECONDS) -> None:
     """Give another process that holds the run folder `seconds` to end, or to be seen as dead; `notify` is told."""
     end, told = time.monotonic() + seconds, False
@@ -116,7 +122,7 @@ def _settle(lock: Path, mine: dict[str, Any], notify: Notify, heartbeat: float) 
         with lock.open("xb") as file:
             file.write(json.dumps(mine).encode())
         notify(
-            f"{lock}: this storage ignores If-None-Match; launches that begin in the same second may not see another"
+            f"{lock}: this storage ignores If-None-Match; launches that begin in the same second may not see each other"
         )
         time.sleep(SETTLE_SECONDS)
         if (other := _read(lock)).get("token") != mine["token"]:
@@ -207,14 +213,19 @@ def _is_entry(entry: dict[str, Any]) -> bool:
 
 def _alive(lock: Path, entry: dict[str, Any], heartbeat: float) -> bool:
     """Whether the owner of a lock lives: seen as a process on this machine, by its heartbeats on another."""
+    if (lives := _seen_alive(lock, entry)) is not None:
+        return lives
+    time.sleep(2.5 * heartbeat)  # clocks differ: a heartbeat in the meantime shows that it lives
+    return _read(lock) != entry
+
+
+def _seen_alive(lock: Path, entry: dict[str, Any]) -> bool | None:
+    """Whether the owner of a lock lives, by one look. If None, it is on another machine, and has been silent."""
     if _is_copy(lock, entry):
         return False
     if (lives := owner_lives_here(entry)) is not None:
         return lives
-    if abs(time.time() - float(entry.get("heartbeat", 0))) < STALE_SECONDS:
-        return True
-    time.sleep(2.5 * heartbeat)  # clocks differ: a heartbeat in the meantime shows that it lives
-    return _read(lock) != entry
+    return True if abs(time.time() - float(entry.get("heartbeat", 0))) < STALE_SECONDS else None
 
 
 def _is_copy(lock: Path, entry: dict[str, Any]) -> bool:

@@ -1,7 +1,13 @@
-"""Text on outputs that do not take all of Unicode, such as a log in ASCII: spelled out in place of an error."""
+"""What is said, and how: all, little or much of it, and spelled out where an output does not take all of Unicode."""
 
 import codecs
-from typing import TextIO
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 SPELLED = str.maketrans(
     {"±": "+/-", "…": "...", "–": "-", "—": "-", "−": "-", "→": "->", "×": "x", "λ": "lambda", "ρ": "rho"}
@@ -29,3 +35,43 @@ def spell_out(stream: TextIO | None) -> None:
     reconfigure = getattr(stream, "reconfigure", None)  # a notebook's has none
     if reconfigure:
         reconfigure(errors="spell")
+
+
+class Verbosity:
+    """How much a command says: set once, by its options."""
+
+    quiet = False
+    """Whether the answer and errors are all that is said."""
+    verbose = False
+    """Whether it is said, too, what goes on inside and where an error comes from."""
+
+    @classmethod
+    def set(cls, quiet: bool, verbose: bool) -> None:
+        """Take up what the options say."""
+        cls.quiet, cls.verbose = quiet, verbose
+        level = logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING
+        logging.getLogger().setLevel(level)
+
+
+def notify(line: str) -> None:
+    """Say how far the work is."""
+    if not Verbosity.quiet:
+        print(line, flush=True)
+
+
+@contextmanager
+def phase(console: "Console", what: str) -> Iterator[None]:
+    """Say what takes a while, in a terminal as long as it does."""
+    if console.is_terminal and not console.is_dumb_terminal:
+        with console.status(what):
+            yield
+    else:
+        console.print(what, highlight=False, markup=False)
+        yield
+
+
+def progress_console() -> "Console":
+    """Where it is shown how far the work is."""
+    from rich.console import Console
+
+    return Console(quiet=Verbosity.quiet)

@@ -4,15 +4,17 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from analysis.formats import plural
 from mixem.config import Config
-from mixem.errors import ConfigError
 from mixem.records import FIRST_SEEDS, RunSpec
-from mixem.run import Run, Snapshot, StageFolder, Status
+from mixem.records import Shard as ShardRecord
+from mixem.run import Run, Snapshot, StageFolder, Status, full_hash
 from mixem.settings import base_hash, configuration_hash, set_key
+from sweeps.shards import Shard
 from sweeps.spec import SweepSpec
 
 if TYPE_CHECKING:
@@ -31,14 +33,19 @@ class Plan:
     spec: SweepSpec
     run: Run
     trials: Mapping[str, Config]
+    shard: Shard | None = None
+    """Which part of the spec's trials they are. If None, all."""
 
     @classmethod
-    def of(cls, spec: SweepSpec, run: Path | Run | None = None) -> Self:
+    def of(cls, spec: SweepSpec, run: Path | Run | None = None, shard: Shard | None = None) -> Self:
         """Plan a spec over a run folder. If None, the spec's own. Raises ConfigError on a bad value.
 
         Of a search by Optuna the trials that have been proposed, of a race those of the rounds that have been decided.
+        A shard has a folder of its own beside the run folder.
         """
         folder = Run.at(run or spec.folder)
+        if shard:
+            return cls(spec, Run(shard.folder(folder.path)), shard.trials(spec), shard)
         if spec.search == "optuna":
             from sweeps.study import proposed_trials
 
@@ -101,21 +108,22 @@ class Plan:
 
         If None, those of all trials.
         """
-        bases: dict[str, Config] = {}
-        for hash in self.trials if trials is None else trials:
-            bases.setdefault(self.base_of(hash), self.trials[hash])
-        return bases
+        return _bases(self.trials.values() if trials is None else [self.trials[hash] for hash in trials])
+
+    @cached_property
+    def whole(self) -> Mapping[str, Config]:
+        """The trials of the whole sweep, by hash: of a shard those of all shards."""
+        return self.spec.trials() if self.shard else self.trials
+
+    @cached_property
+    def whole_bases(self) -> Mapping[str, Config]:
+        """The base encoders of the whole sweep."""
+        return _bases(self.whole.values())
 
     def named(self, hashes: Iterable[str]) -> list[str]:
         """The trials and base encoders with these hashes, or beginnings of them; raises ConfigError for others."""
-        return [self._named(hash) for hash in hashes]
-
-    def _named(self, prefix: str) -> str:
-        fitting = [hash for hash in (*self.trials, *self.bases()) if hash.startswith(prefix)]
-        if len(fitting) != 1:
-            problem = "fits several" if fitting else "is none"
-            raise ConfigError(f"--retrain: {prefix!r} is not allowed; it {problem} of the trials and base encoders")
-        return fitting[0]
+        there = [*self.trials, *self.bases()]
+        return [full_hash(hash, there, "--retrain", "trials and base encoders") for hash in hashes]
 
     def folder(self, hash: str) -> StageFolder[Any]:
         """The folder of a trial or of a base encoder."""
@@ -154,7 +162,13 @@ class Plan:
     def as_record(self) -> RunSpec:
         """The resolved spec and its trials' hashes, in order."""
         data = next(iter(self.trials.values())).data
-        values = {"dataset": data.name, **self.spec.model_dump(mode="json"), "trials": list(self.trials)}
+        values = {
+            "dataset": data.name,
+            **self.spec.model_dump(mode="json", exclude={"track"}),
+            "trials": list(self.trials),
+        }
+        if self.shard:
+            values["shard"] = ShardRecord(number=self.shard.number, of=self.shard.of, whole=tuple(self.whole))
         if self.spec.config.get("data", {}).get("root") is not None:
             values = set_key(values, "config.data.root", data.root)  # absolute
         return RunSpec.model_validate(values)
@@ -175,6 +189,8 @@ class Plan:
         counts = f"{counted[Status.FINISHED]} finished, {sum(counted[status] for status in FAILURES)} failed"
         counts += f", {counted[Status.STOPPED]} stopped" if counted[Status.STOPPED] else ""
         lines.append(f"{plural(len(self.trials), 'trial')}: {counts}, {len(missing)} to run")
+        if self.shard:
+            lines.append(f"shard {self.shard} of a sweep of {plural(len(self.whole), 'trial')}")
         if to_propose := self.as_record().to_propose:
             seeds = len(self.spec.point_seeds)
             points, trials = plural(to_propose, "more point"), plural(to_propose * seeds, "trial")
@@ -192,6 +208,14 @@ class Plan:
             f"each trial asks for {resources.cpu:g} CPU(s) and {resources.gpu:g} GPU(s)",
             f"run folder: {self.run}",
         ]
+
+
+def _bases(configs: Iterable[Config]) -> dict[str, Config]:
+    """The distinct base encoders of these trials by hash, each with the first configuration that needs it."""
+    bases: dict[str, Config] = {}
+    for config in configs:
+        bases.setdefault(base_hash(config), config)
+    return bases
 
 
 def _raced(spec: SweepSpec, decided: Collection[str]) -> dict[str, Config]:

@@ -21,7 +21,7 @@ from mixem.run import Run, Snapshot, StageName
 from sweeps.images import dataset_of
 from sweeps.plan import Plan
 from sweeps.session import Node, nodes, slots
-from sweeps.spec import Resources
+from sweeps.spec import WITHOUT_GPU, Resources
 
 NODE_SECONDS = 120.0
 """How long a node may take to start a worker and answer."""
@@ -36,7 +36,9 @@ def check_resources(resources: Resources, nodes: Sequence[Node]) -> None:
         return
     kinds = dict.fromkeys(f"{node.get('CPU', 0):g} CPU(s) and {node.get('GPU', 0):g} GPU(s)" for node in nodes)
     asked = f"{resources.cpu:g} CPU(s) and {resources.gpu:g} GPU(s)"
-    raise ConfigError(f"resources: a trial asks for {asked}, which no node has; the nodes have: {', '.join(kinds)}")
+    advice = f"; {WITHOUT_GPU}" if resources.gpu else ""
+    there = f"the nodes have: {', '.join(kinds)}"
+    raise ConfigError(f"resources: a trial asks for {asked}, which no node has; {there}{advice}")
 
 
 def check_nodes(run: Run, address: str | None) -> None:
@@ -129,7 +131,7 @@ def space_needed(
         if stage == "train":
             images = len(dataset_of(datasets, config).pool("test"))
             total += images * 2 * (features + config.model.components + 2)  # 16 bits each, clusters and labels too
-    states = STATE_COPIES * max(weights for weights, _ in sizes)
+    states = STATE_COPIES * max((weights for weights, _ in sizes), default=0)
     return total + min(len(jobs), at_a_time or len(jobs)) * states
 
 

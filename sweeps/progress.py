@@ -1,29 +1,22 @@
 """What a sweep shows while it runs: one live table on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Protocol
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
-from rich.markup import escape
-from rich.table import Table
 
-from mixem.run import StageName, Status
+from mixem.run import Snapshot, StageName, Status
+from sweeps.board import Board, Ended, Row, Running, clock
 from sweeps.jobs import Job, Jobs, ended_as
 from sweeps.recorder import reason_of
 
 PLAIN_SECONDS = 15.0
 """Time between two plain lines when nothing ends."""
-SHOWN_TERMS = ("train_contrastive", "validation_contrastive", "validation_instance")
-"""The columns of metrics.csv in the live table."""
-
-Row = Mapping[str, Any]
-"""A row of metrics.csv."""
 
 
 class Source(Protocol):
@@ -55,8 +48,25 @@ class Progress(Callback):
         self.console, self.title, self.source, self.slots = console, title, source, max(1, slots)
         self.tallies: dict[StageName, Tally] = {"pretrain": Tally(), "train": Tally(finished=finished)}
         self.running: dict[str, Row] = {}
+        self.compiling: set[str] = set()
+        """The running jobs that compile before their next epoch."""
         self.started = self._last_line = time.monotonic()
-        self.live = Live(console=console, get_renderable=self.table, transient=True) if console.is_terminal else None
+        self.reported: dict[str, float] = {}
+        """When each running job last said something."""
+        spec = source.jobs.plan.spec
+        self.board, self.ended = Board(console, spec.keys, spec.criterion), dict[str, Ended]()
+        can_move = console.is_terminal and not console.is_dumb_terminal
+        self.live = Live(console=console, get_renderable=self.table, transient=True) if can_move else None
+
+    def take_up(self, snapshot: Snapshot) -> None:
+        """Show the trials, too, that had ended before."""
+        if self.live is None:
+            return
+        plan = self.source.jobs.plan
+        for hash, state in snapshot.trials.items():
+            if state.status not in (Status.PENDING, Status.STARTED) and hash in plan.trials:
+                settings = {key: plan.spec.written(plan.trials[hash], key) for key in plan.spec.keys}
+                self.ended[hash] = Ended.of(state, settings, plan.spec.judge)
 
     def __enter__(self) -> "Progress":
         if self.live:
@@ -74,19 +84,27 @@ class Progress(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A job begins, or begins again."""
-        self.running[trial.config["job"]["hash"]] = {}
+        hash = trial.config["job"]["hash"]
+        self.running[hash] = {}
+        self.reported[hash] = time.monotonic()
+        self.ended.pop(hash, None)
+        self.compiling.discard(hash)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        """An epoch of a job is over."""
+        """An epoch of a job is over, or it compiles before its first."""
         job, row = self._job(trial), dict(result.get("row", ()))
+        self.reported[job.hash] = time.monotonic()
+        if result.get("compiling"):
+            self.compiling.add(job.hash)
         if row:
             self.running[job.hash] = row
+            self.compiling.discard(job.hash)
             self.tallies[job.stage].epochs += 1
-            self.tallies[job.stage].seconds += row["seconds"]
+            self.tallies[job.stage].seconds += row["seconds"] - row.get("seconds_compiling", 0.0)
         if not result.get("done") and time.monotonic() - self._last_line >= PLAIN_SECONDS:
-            self.line(", ".join(f"{hash} epoch {self._epoch(hash)}" for hash in self.running))
+            self.line(", ".join(f"{hash} {self._position(hash, 'epoch ')}" for hash in self.running))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A job has ended by itself, or a scheduler has stopped it."""
@@ -105,9 +123,24 @@ class Progress(Callback):
         tally.finished += status == Status.FINISHED
         tally.failed += status == Status.FAILED
         tally.stopped += status == Status.STOPPED
+        self._note_end(job, status, note)
         self.running.pop(job.hash, None)
+        self.compiling.discard(job.hash)
         kind = "base encoder " if job.stage == "pretrain" else ""
-        self.line(f"{kind}{job.hash} {status}  {job.label}  {note}")
+        how = "saved, to go on" if status == Status.STARTED else status
+        self.line(f"{kind}{job.hash} {how}  {job.label}  {note}")
+
+    def _note_end(self, job: Job, status: Status, note: str) -> None:
+        """Keep what the live table shows of a job that has ended."""
+        if self.live is None or status == Status.STARTED or (job.stage == "pretrain" and status != Status.FAILED):
+            return
+        plan, settings = self.source.jobs.plan, self._settings(job)
+        try:
+            state = plan.run.folder(job.stage, job.hash).read() if status == Status.FINISHED else None
+        except OSError:  # its storage is away; the report will read it
+            state = None
+        shown = Ended.of(state, settings, plan.spec.judge) if state else Ended(job.hash, settings, status, reason=note)
+        self.ended[job.hash] = shown
 
     def line(self, text: str) -> None:
         """A plain line, where there is no live table."""
@@ -118,10 +151,16 @@ class Progress(Callback):
     def summary(self) -> str:
         """The counts and the time to go in one line."""
         counts = self._counts("train")
-        if any(job.stage == "pretrain" for job in self.source.live.values()) or self.source.jobs.to_come("pretrain"):
+        if self._has_bases:
             counts += f", base encoders: {self._counts('pretrain')}"
         title = f"{self.title}, {phase}" if (phase := self.source.jobs.phase) else self.title
-        return f"{title}: {counts}, {_clock(time.monotonic() - self.started)} elapsed, {self.to_go()}"
+        return f"{title}: {counts}, {clock(time.monotonic() - self.started)} elapsed, {self.to_go()}"
+
+    @property
+    def _has_bases(self) -> bool:
+        """Whether base encoders are under way, or to come."""
+        under_way = any(job.stage == "pretrain" for job in list(self.source.live.values()))
+        return under_way or bool(self.source.jobs.to_come("pretrain"))
 
     def _counts(self, stage: StageName) -> str:
         tally, running = self.tallies[stage], len(self._running(stage))
@@ -145,8 +184,8 @@ class Progress(Callback):
             return "? to go"
         if trials is None:
             count = len(self._live("train")) + len(self.source.jobs.to_come("train"))
-            return f"{_clock(bases)} to go, then {count} trials"
-        return f"{_clock(bases + trials)} to go"
+            return f"{clock(bases)} to go, then {count} trials"
+        return f"{clock(bases + trials)} to go"
 
     def _seconds_to_go(self, stage: StageName) -> float | None:
         """Time that the jobs of one stage still take. If None, no epoch has been reported."""
@@ -160,20 +199,36 @@ class Progress(Callback):
         ahead -= sum(self._epochs_done(hash) for hash in self._running(stage))
         return ahead * tally.seconds / tally.epochs / min(self.slots, len(jobs) + len(to_come))
 
-    def table(self) -> Table:
-        """The live table: a row for each running job."""
-        table = Table(title=escape(self.summary()), title_justify="left", title_style="bold", expand=False)
-        for heading in ("trial", "settings", "epoch", "train: contrastive", "validation: contrastive", "instance"):
-            table.add_column(heading, justify="left" if heading in ("trial", "settings") else "right")
+    def table(self) -> RenderableType:
+        """The live table."""
+        return self.board.draw(self.heading(), list(self.ended.values()), [*self._jobs_running()])
+
+    def heading(self) -> list[str]:
+        """The counts and the time in lines that fit a narrow terminal."""
+        title = f"{self.title}, {phase}" if (phase := self.source.jobs.phase) else self.title
+        lines = [f"{title}: {self._counts('train')}"]
+        if self._has_bases:
+            lines.append(f"base encoders: {self._counts('pretrain')}")
+        is_starting = not self.running and not any(tally.finished + tally.failed for tally in self.tallies.values())
+        state = "starting workers" if is_starting else f"{clock(time.monotonic() - self.started)}, {self.to_go()}"
+        return [*lines, state]
+
+    def _jobs_running(self) -> Iterator[Running]:
         for hash, row in list(self.running.items()):
             job = self.source.given[hash]
-            kind = " (base encoder)" if job.stage == "pretrain" else ""
-            terms = (_number(row.get(term)) for term in SHOWN_TERMS)
-            table.add_row(f"{hash}{kind}", escape(job.label), self._epoch(hash), *terms)
-        return table
+            kind, reported = ("base" if job.stage == "pretrain" else ""), self.reported.get(hash, self.started)
+            yield Running(hash, self._settings(job), kind, job.epochs, row, reported, hash in self.compiling)
 
-    def _epoch(self, hash: str) -> str:
-        return f"{self._epochs_done(hash)}/{self.source.given[hash].epochs}"
+    def _settings(self, job: Job) -> dict[str, str]:
+        """What tells a job from others, as it is written; of a base encoder what it depends on."""
+        spec = self.source.jobs.plan.spec
+        return {key: spec.written(job.config, key) for key in (job.keys if job.stage == "pretrain" else spec.keys)}
+
+    def _position(self, hash: str, prefix: str = "") -> str:
+        """How far a running job is."""
+        if hash in self.compiling:
+            return "compiling"
+        return f"{prefix}{self._epochs_done(hash)}/{self.source.given[hash].epochs}"
 
     def _epochs_done(self, hash: str) -> int:
         return int(self.running.get(hash, {}).get("epoch", 0))  # it may end while another thread draws the table
@@ -186,8 +241,3 @@ def _losses(row: Row) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
-
-
-def _clock(seconds: float) -> str:
-    """Days, hours, minutes and seconds."""
-    return str(timedelta(seconds=round(seconds)))

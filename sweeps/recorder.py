@@ -14,7 +14,15 @@ from sweeps.jobs import ended_as
 
 logger = logging.getLogger(__name__)
 
-NOT_KEPT = ("row", "config", "time_this_iter_s", "time_total_s", "time_since_restore", "iterations_since_restore")
+NOT_KEPT = (
+    "row",
+    "compiling",
+    "config",
+    "time_this_iter_s",
+    "time_total_s",
+    "time_since_restore",
+    "iterations_since_restore",
+)
 """Parts of a report that Tune would keep for every trial, the numbers with statistics, and that nobody asks for."""
 
 
@@ -40,7 +48,7 @@ class Halt(Callback):
 class Recorder(Callback):
     """Records which jobs Tune gave up, and which a scheduler stopped; the others' workers record their own end.
 
-    It stands last, for Tune keeps of a report what the callbacks leave.
+    It stands behind those that read a report, for Tune keeps of it what the callbacks leave.
     """
 
     def __init__(self, run: Run, scheduler: str) -> None:

@@ -25,6 +25,7 @@ from sweeps.cli.options import DryRun, Overrides, Retrain, RetryFailed
 from sweeps.head import BOOTSTRAP
 from sweeps.interrupts import stoppable
 from sweeps.launch import run_sweep
+from sweeps.launch_options import Launch
 from sweeps.lock import STALE_SECONDS, check_free, wait_until_free
 from sweeps.plan import Plan
 from sweeps.spec import SweepSpec, load_spec, parse_spec, spec_hash
@@ -73,7 +74,7 @@ def run(
         check_free(plan.run)
     else:
         _obtain_data(plan)
-    run_sweep(plan, "auto", dry_run, retry_failed, retrain or (), obtains=True)
+    run_sweep(plan, Launch("auto", retry_failed, retrain or (), obtains=True), dry_run)
 
 
 def _spec_of_the_cluster(overrides: list[str]) -> SweepSpec:
@@ -111,4 +112,4 @@ def _mutex() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    main(app)
+    main(app, "run.py")

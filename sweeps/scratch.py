@@ -61,7 +61,7 @@ def _base(sockets: bool) -> Path:
     if sockets and len(ours) > MAX_BASE:
         raise MixemError(f"RAY_TMPDIR: {ours} is too long for sockets below it; {REMEDY}")
     if not Path(ours).is_dir():
-        raise MixemError(f"RAY_TMPDIR: {ours} is no folder; {REMEDY}")
+        raise MixemError(f"RAY_TMPDIR: {ours} is not a folder; {REMEDY}")
     return Path(ours)
 
 

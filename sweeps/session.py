@@ -1,6 +1,7 @@
 """The connection to Ray: a cluster's, or one of our own on this machine; and what its nodes can hold."""
 
 import logging
+import socket
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -10,14 +11,20 @@ from typing import Any
 import ray
 
 from mixem.files import make_folder
-from mixem.runtime import cores
+from mixem.hardware import cores, gpu_names
+from sweeps.forecast import Workers
 from sweeps.head import autoscaled_nodes, job_config, max_autoscaled_nodes
 from sweeps.interrupts import deferred
+from sweeps.plan import Plan
 from sweeps.scratch import BrokenRayError
 from sweeps.secrecy import keep_credentials, keep_token
 from sweeps.spec import Resources
 from sweeps.watch import INTERRUPT_SECONDS, lost_servers, watched
 
+KNOWN = ("Token authentication is enabled", "Failed to fetch metrics for")
+"""How Ray's warnings begin of what is as it should be: we set the token, and Tune keeps no files of its own."""
+ANSWER_SECONDS = 10.0
+"""How long a cluster's head may take to answer."""
 Node = Mapping[str, float]
 """What a node has: its resources by name."""
 
@@ -33,6 +40,7 @@ def connected(address: str | None, log: Path, scratch: Path, cpus: int | None = 
     ray._private.utils.set_sigterm_handler = lambda handler: None  # Ray's would end this process without a word
     make_folder(log.parent)
     handler = logging.FileHandler(log, delay=True)
+    handler.addFilter(lambda record: not record.getMessage().startswith(KNOWN))
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     running = logging.getLogger("ray")
     try:
@@ -55,6 +63,7 @@ def _start(address: str | None, handler: logging.Handler, scratch: Path, cpus: i
     starting.addHandler(handler)
     keep_credentials()
     try:
+        _check_answers(address)
         if address is None:
             keep_token()
             options |= {"address": "local", "include_dashboard": False, "_temp_dir": str(scratch)}
@@ -65,6 +74,13 @@ def _start(address: str | None, handler: logging.Handler, scratch: Path, cpus: i
         raise BrokenRayError(f"no connection to Ray at {address or 'this machine'} ({reason})") from None
     finally:
         starting.removeHandler(handler)
+
+
+def _check_answers(address: str | None) -> None:
+    """Raise OSError where nothing listens at HOST:PORT; Ray itself would try for minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.removeprefix("ray://"), int(port)), timeout=ANSWER_SECONDS).close()
 
 
 def cores_for(jobs: int) -> int:
@@ -79,8 +95,7 @@ def slots(resources: Resources, nodes: Iterable[Node]) -> int:
 
 
 def _slots(resources: Resources, node: Node) -> int:
-    by_cpu = node.get("CPU", 0) / resources.cpu
-    return int(min(by_cpu, node.get("GPU", 0) / resources.gpu) if resources.gpu else by_cpu)
+    return resources.slots(node.get("CPU", 0), node.get("GPU", 0))
 
 
 def nodes() -> list[Node]:
@@ -92,6 +107,15 @@ def capacity(resources: Resources, address: str | None) -> int:
     """How many jobs the cluster at `address` runs at a time once its autoscaler has started all nodes it may."""
     to_come = sorted((_slots(resources, node) for node in nodes_to_come(address)), reverse=True)
     return max(slots(resources, nodes()), sum(to_come[: max_autoscaled_nodes()]))
+
+
+def workers(plan: Plan, address: str | None) -> Workers:
+    """Where the jobs of a plan run, nodes that are to come included."""
+    there = [*nodes(), *nodes_to_come(address)]
+    gpus = [key.partition(":")[2] for node in there for key in node if key.startswith("accelerator_type:")]
+    own = gpu_names() if address is None and plan.spec.resources.gpu else gpus
+    cpus = sum(int(node.get("CPU", 0)) for node in there)
+    return Workers(capacity(plan.spec.resources, address), cpus, own[0] if own else "")
 
 
 def nodes_to_come(address: str | None) -> list[Node]:

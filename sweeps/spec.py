@@ -1,5 +1,6 @@
 """A sweep as its user writes it: `metadata.sweep` of a YAML file that is also a Ray cluster configuration."""
 
+import difflib
 import itertools
 import re
 from collections import Counter
@@ -10,7 +11,20 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
 from analysis.labels import labeller, range_labeller
-from mixem.config import Config, Count, CountOrZero, Criterion, LossWeights, Positive, Section, Seed, TieBreak, Weight
+from mixem.config import (
+    OWN_DATA,
+    Config,
+    Count,
+    CountOrZero,
+    Criterion,
+    LossWeights,
+    Positive,
+    Section,
+    Seed,
+    TieBreak,
+    Weight,
+    weights_of,
+)
 from mixem.errors import ConfigError
 from mixem.files import run_path
 from mixem.records import FIRST_SEEDS
@@ -19,14 +33,15 @@ from mixem.settings import (
     base_hash,
     config_hash,
     digest,
-    merge,
     parse_assignment,
     preset_values,
     read_yaml,
     set_key,
     validate,
 )
+from mixem.start import STARTS, laid_over
 from sweeps.axes import Point, Range, Space, first_points, random_points, size, spaces
+from sweeps.instead import instead_of_content, instead_of_folder, keys_ending_in
 
 
 def _as_axis(value: Any) -> Any:
@@ -83,9 +98,7 @@ class SearchSettings(Section):
     @property
     def judge(self) -> LossWeights | None:
         """The weights of the criterion, the same for every trial. If None, it is `own`, whose weights differ."""
-        if self.criterion == "contrastive":
-            return LossWeights(lambda1=0, lambda2=0, lambda3=0, lambda4=0)
-        return self.reference if self.criterion == "reference" else None
+        return weights_of(self.criterion, self.reference)
 
     @field_validator("axes", mode="before")
     @classmethod
@@ -144,6 +157,12 @@ class SearchSettings(Section):
         return self
 
 
+WITHOUT_GPU = (
+    "--set resources.gpu=0 trains on CPUs, `mixem submit` on a cluster; `mixem doctor` says why a GPU cannot be used"
+)
+"""What can be done where there is no GPU."""
+
+
 class Resources(Section):
     """What one trial asks of the cluster, and what all of them get of this machine."""
 
@@ -153,6 +172,11 @@ class Resources(Section):
     """GPUs a trial; a fraction shares one GPU between trials."""
     total_cpu: Count | None = None
     """CPU cores that a sweep on this machine uses at most. If None, all that it may use: affinity and quota count."""
+
+    def slots(self, cpus: float, gpus: float) -> int:
+        """How many jobs a node with so much runs at a time."""
+        by_cpu = cpus / self.cpu
+        return int(min(by_cpu, gpus / self.gpu) if self.gpu else by_cpu)
 
 
 class SweepSpec(SearchSettings):
@@ -168,6 +192,8 @@ class SweepSpec(SearchSettings):
     """CPUs and GPUs of one trial."""
     max_failures: CountOrZero = 2
     """How often a trial whose worker died is started again, from its last saved state."""
+    track: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
+    """Trackers that are sent losses, settings and scores while the sweep runs, as `mixem track` does afterwards."""
     run: str | None = None
     """The run folder, a path or a URL such as s3://bucket/run. If None, runs/<name> in the current folder; of pictures
     of one's own runs/<name>-<their folder>."""
@@ -179,16 +205,16 @@ class SweepSpec(SearchSettings):
 
     @property
     def _pictures(self) -> tuple[str, ...]:
-        """The name of the folder of pictures, so that each has a run folder of its own; empty for other datasets."""
+        """The name of the user's own folder or file, so that each has a run folder of its own; else empty."""
         data = self.base_config().get("data")
-        root = data.get("root") if isinstance(data, Mapping) and data.get("name") == "image_folder" else None
+        root = data.get("root") if isinstance(data, Mapping) and data.get("name") in OWN_DATA else None
         path = Path(str(root or "/"))
         name = path.resolve().name if path.name in ("", "..") else path.name
         return (re.sub(r"[^\w.-]+", "-", name)[:64],) if name else ()
 
     def base_config(self) -> dict[str, Any]:
         """The plain configuration that the axes vary."""
-        return merge(preset_values(self.preset) if self.preset else {}, self.config)
+        return laid_over(preset_values(self.preset) if self.preset else {}, self.config)
 
     @property
     def point_seeds(self) -> list[Any]:
@@ -284,6 +310,8 @@ class SweepSpec(SearchSettings):
 
     def _check_axes(self) -> None:
         for key in self.axes:
+            if key in (f"model.{name}" for name in STARTS):
+                raise ConfigError(f"axes: {key} is not allowed; two sweeps with a start each can be compared")
             section, _, rest = key.partition(".")
             if rest in NOT_HASHED.get(section, ()):
                 raise ConfigError(f"axes: {key} is not allowed; it says where a trial runs, not what it computes")
@@ -300,7 +328,11 @@ class SweepSpec(SearchSettings):
 
     def point(self, config: Config, keys: Iterable[str] | None = None) -> str:
         """Where a trial lies on the axes (all of `keys`, or those given), in words."""
-        return ", ".join(f"{key} = {self._label(key)(value_at(config, key))}" for key in keys or self.keys)
+        return ", ".join(f"{key} = {self.written(config, key)}" for key in keys or self.keys)
+
+    def written(self, config: Config, key: str) -> str:
+        """The value of a key of the axes, as it is written."""
+        return self._label(key)(value_at(config, key))
 
     def _label(self, key: str) -> Callable[[Any], str]:
         """How the values of an axis are written: no two alike."""
@@ -347,6 +379,8 @@ def sweep_file(text: str) -> Path:
         return shipped[text]
     if not path.exists():
         raise ConfigError(f"{path}: cannot be read (no such file); shipped sweeps are {', '.join(shipped)}")
+    if path.is_dir():
+        raise ConfigError(f"{path}: {instead_of_folder(path)}")
     return path
 
 
@@ -364,7 +398,7 @@ def parse_spec(document: Any, path: Path, overrides: Iterable[str] = ()) -> Swee
     metadata = document.get("metadata") if isinstance(document, Mapping) else None
     values = metadata.get("sweep") if isinstance(metadata, Mapping) else None
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{path}: no sweep found; it stands under the key metadata.sweep")
+        raise ConfigError(f"{path}: no sweep found; {instead_of_content(document, path)}")
     for assignment in overrides:
         values = _override(values, assignment)
     return validate(SweepSpec, values, "metadata.sweep")
@@ -376,6 +410,17 @@ class _Nested(BaseModel):
     config: Config
 
 
+def _check_section(key: str, section: str) -> None:
+    """Raise ConfigError for a key that neither a sweep nor a configuration has."""
+    sweep, config = list(SweepSpec.model_fields), list(Config.model_fields)
+    if section in (*sweep, *config):
+        return
+    close = difflib.get_close_matches(section, (*sweep, *config), n=1) or keys_ending_in(key)
+    hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+    allowed = f"of a sweep {', '.join(sweep)}; of a configuration {', '.join(config)}"
+    raise ConfigError(f"--set {key}: unknown key; {hint}allowed: {allowed}")
+
+
 def _override(values: Mapping[str, Any], assignment: str) -> dict[str, Any]:
     key, axes = assignment.partition("=")[0].strip(), values.get("axes")
     axis = key.removeprefix("axes.")
@@ -383,6 +428,7 @@ def _override(values: Mapping[str, Any], assignment: str) -> dict[str, Any]:
         return {**values, "axes": {**axes, axis: parse_assignment(assignment, ())[1]}}  # a list, of texts too
     key, value = parse_assignment(assignment, (SweepSpec, Config, _Nested))
     section = key.partition(".")[0]
+    _check_section(key, section)
     of_the_spec = section in SweepSpec.model_fields
     if isinstance(axes, Mapping) and section == "seeds" and value is not None:
         values = {**values, "axes": {axis: given for axis, given in axes.items() if axis != "seed"}}

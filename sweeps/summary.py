@@ -9,7 +9,7 @@ from analysis import wording
 from analysis.findings import Findings
 from analysis.report import Answer, write_answer
 from analysis.results import trained_on
-from sweeps.output import spelled
+from sweeps.output import phase, progress_console, spelled
 from sweeps.tables import print_table, whole
 
 SCORES = {"acc": "ACC", "nmi": "NMI", "ari": "ARI"}
@@ -19,28 +19,40 @@ UNLABELLED = {"clusters_used": "clusters used", "size_entropy": "entropy of size
 
 def print_summary(run: Path, console: Console) -> Answer:
     """Write the best configuration and the report, and print the answer: what was picked, and how it scores."""
-
-    def say(text: str, style: str | None = None) -> None:
-        console.print(text, highlight=False, markup=False, soft_wrap=True, style=style)
-
-    findings = Findings.of(run)
-    answer = write_answer(findings)
-    selection, best = findings.selection, answer.best
-    if selection is None or best is None:
-        say(f"{findings.why_none}\nreport: {answer.report}")
+    with phase(progress_console(), "writing the report"):
+        findings = Findings.of(run)
+        answer = write_answer(findings)
+    if answer.best is None:
+        _say(console, f"{findings.why_none}\nreport: {answer.report}")
         return answer
+    print_pick(findings, console)
+    best = answer.best
+    for name, path in (("report", answer.report), ("best configuration", best.config), ("its weights", best.weights)):
+        _say(console, f"{name}: {path}")
+    return answer
+
+
+def print_pick(findings: Findings, console: Console) -> None:
+    """Print what was picked, and how it scores; nothing where nothing is picked."""
+    if findings.pick is None:
+        return
     if race := wording.race(findings):
-        say(race)
-    say(wording.picked(findings, selection), style="bold")
+        _say(console, race)
+    _say(console, wording.picked(findings, findings.pick), style="bold")
+    for start in wording.encoder_starts(findings):
+        _say(console, start)
     print_table(_scores(findings, console.encoding), console)
+    if findings.gain:
+        _say(console, wording.difference(findings.gain).striptags())
     if agreements := wording.agreements(findings):
-        say(f"agreement between seeds: {agreements}")
+        _say(console, f"agreement between seeds: {agreements}")
     for trial, warnings in findings.picked["warnings"].items():
         for problem in warnings or ():
-            say(wording.summary_warning(str(trial), problem))
-    for name, path in (("report", answer.report), ("best configuration", best.config), ("its weights", best.weights)):
-        say(f"{name}: {path}")
-    return answer
+            _say(console, wording.summary_warning(str(trial), problem))
+
+
+def _say(console: Console, text: str, style: str | None = None) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True, style=style)
 
 
 def _scores(findings: Findings, encoding: str) -> Table:

@@ -4,6 +4,11 @@ from rich.console import Console
 from rich.table import Table
 
 
+def open_table(gap: int = 2) -> Table:
+    """A table without lines, which leaves 80 columns to its words; `gap`: blanks between two columns."""
+    return Table(box=None, padding=(0, gap, 0, 0), header_style="bold")
+
+
 def print_table(table: Table, console: Console) -> None:
     """Print a table or, where it does not fit without losing words, its rows as lines."""
     if console.measure(table, options=console.options.update(max_width=1000)).minimum <= console.width:

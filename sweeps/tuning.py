@@ -1,20 +1,25 @@
 """The one way into Ray Tune: it asks a feed for jobs, and its callbacks record, halt and show."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
 from ray.exceptions import RayError
+from ray.tune import Callback
 from ray.tune.error import TuneError
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from rich.console import Console
 
-from mixem.data.dataset import Dataset
+from mixem.data.dataset import Dataset, MappedDataset
 from mixem.errors import MixemError
 from mixem.run import Snapshot, Status
+from sweeps.artifacts import artifacts_for
 from sweeps.jobs import Job, Jobs, Outcome, ended_as
+from sweeps.limits import TimeLimitError
+from sweeps.live import LivePage
 from sweeps.progress import Progress
 from sweeps.recorder import Halt, Recorder
 from sweeps.scratch import BrokenRayError
@@ -26,9 +31,12 @@ from sweeps.worker import StageTrainable, task
 class Feed(Searcher):
     """What stands between Tune and the jobs: Tune asks for them, and says how they ended."""
 
-    def __init__(self, jobs: Jobs) -> None:
+    def __init__(self, jobs: Jobs, until: float | None = None) -> None:
+        """`until`: as in `sweeps.worker.task`."""
         super().__init__()
-        self.jobs = jobs
+        self.jobs, self.until = jobs, until
+        self.out_of_time = False
+        """Whether a job has ended because the time limit is near: no other one is begun."""
         self.given: dict[str, Job] = {}
         """The jobs that Tune was given, by hash."""
         self.live: dict[str, Job] = {}
@@ -41,10 +49,12 @@ class Feed(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next job, None while none is ready, or FINISHED."""
+        if self.out_of_time:
+            return str(self.FINISHED)
         if job := self.jobs.next():
             self._hashes[trial_id] = job.hash
             self.given[job.hash] = self.live[job.hash] = job
-            return {"job": task(job, self.jobs.plan.run, self.jobs.plan.spec.judge)}
+            return {"job": task(job, self.jobs.plan.run, self.jobs.plan.spec.judge, self.until)}
         to_come = self.jobs.to_come("pretrain") or self.jobs.to_come("train")
         return None if to_come or self.jobs.may_grow else str(self.FINISHED)
 
@@ -52,7 +62,11 @@ class Feed(Searcher):
         """A job has ended: finished, stopped by the scheduler, or failed."""
         hash = self._hashes[trial_id]
         self.live.pop(hash, None)
-        self.jobs.ended(hash, Outcome(Status.FAILED) if error or not result else _outcome(result))
+        outcome = Outcome(Status.FAILED) if error or not result else _outcome(result)
+        if outcome.status == Status.STARTED:
+            self.out_of_time = True
+        else:
+            self.jobs.ended(hash, outcome)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the run folder keeps what matters."""
@@ -66,19 +80,33 @@ def _outcome(report: dict[str, Any]) -> Outcome:
     return Outcome(status, report["criterion"], report["epoch"])
 
 
-def run_jobs(jobs: Jobs, snapshot: Snapshot, console: Console, datasets: dict[str, Dataset], scratch: Path) -> None:
+def run_jobs(
+    jobs: Jobs,
+    snapshot: Snapshot,
+    console: Console,
+    datasets: Mapping[str, Dataset | MappedDataset],
+    scratch: Path,
+    until: float | None = None,
+) -> None:
     """Run all jobs on the connected Ray; raises MixemError where the sweep cannot go on.
 
-    `datasets`: images key to images, of which every machine gets a copy that its workers share. `scratch`: where Tune
-    writes; nothing in it is needed again, or on another node.
+    `datasets`: images key to images, which the workers of a machine share: a copy in Ray's memory, or the file that
+    they map. `scratch`: where Tune writes; nothing in it is needed again, or on another node. `until`: as in
+    `sweeps.worker.task`; TimeLimitError is raised where jobs are left then.
     """
-    plan, feed = jobs.plan, Feed(jobs)
+    plan, feed = jobs.plan, Feed(jobs, until)
     finished, at_a_time = len(snapshot.those(Status.FINISHED)), slots(plan.spec.resources, nodes())
     progress = Progress(console, plan.spec.name, feed, at_a_time, finished)
+    progress.take_up(snapshot)
     try:
         images = {key: ray.put(dataset) for key, dataset in datasets.items()}
-        with progress:
-            _tuner(feed, images, scheduler(plan, snapshot), progress, scratch).fit()
+        page = LivePage(plan.run, plan.log, progress)
+        callbacks = [Halt(plan.run), progress, Recorder(plan.run, plan.spec.scheduler), page]
+        with progress, page:
+            parameters = {"images": images, "artifacts": artifacts_for(plan.spec)}
+            _tuner(feed, parameters, scheduler(plan, snapshot), callbacks, scratch).fit()
+            if feed.out_of_time:
+                raise TimeLimitError("the time limit was near")
     except (RayError, TuneError) as error:
         if isinstance(error.__context__, MixemError):  # raised by our callback, wrapped by Tune
             raise error.__context__ from None
@@ -89,10 +117,9 @@ def run_jobs(jobs: Jobs, snapshot: Snapshot, console: Console, datasets: dict[st
 
 
 def _tuner(
-    feed: Feed, images: dict[str, Any], chosen: TrialScheduler | None, progress: Progress, scratch: Path
+    feed: Feed, parameters: dict[str, Any], chosen: TrialScheduler | None, callbacks: list[Callback], scratch: Path
 ) -> tune.Tuner:
-    spec, run = feed.jobs.plan.spec, feed.jobs.plan.run
-    trainable = tune.with_parameters(StageTrainable, images=images)
+    trainable = tune.with_parameters(StageTrainable, **parameters)
     trainable.__qualname__ = StageTrainable.__qualname__  # what `ps` calls the workers, which Ray would call _Inner
     return tune.Tuner(
         trainable,
@@ -108,9 +135,9 @@ def _tuner(
             name="sweep",
             storage_path=str(scratch),
             verbose=0,
-            failure_config=tune.FailureConfig(max_failures=spec.max_failures),
+            failure_config=tune.FailureConfig(max_failures=feed.jobs.plan.spec.max_failures),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # it would go to the scratch folder
-            callbacks=[Halt(run), progress, Recorder(run, spec.scheduler)],
+            callbacks=callbacks,
         ),
     )
 

@@ -3,6 +3,10 @@
 Torch is imported where it is used: most tests of the tables and of the command line do without it.
 """
 
+import atexit
+import os
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -16,6 +20,14 @@ from mixem.settings import override, preset_values, validate
 if TYPE_CHECKING:
     from mixem.data.dataset import Dataset
     from tests.s3 import S3
+
+# threads that wait for one another sleep: with several processes on two cores spinning takes most of the time
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# pictures that tests read are kept here, not in the user's cache folder
+if "MIXEM_CACHE" not in os.environ:
+    os.environ["MIXEM_CACHE"] = tempfile.mkdtemp(prefix="pictures-")
+    atexit.register(shutil.rmtree, os.environ["MIXEM_CACHE"], ignore_errors=True)
 
 settings.register_profile("shared-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared-machine")

@@ -79,6 +79,8 @@ def test_nothing_is_unpickled_but_cifars_published_batches() -> None:
     assert figures.count("joblib") == 1
     texts = {str(name): path.read_text(encoding="utf-8") for name, path in sources.items()}
     assert not [name for name, text in texts.items() if "torch.load(" in text or "allow_pickle" in text]
+    # what torch has compiled, from its own folder or through Ray
+    assert [name for name, text in texts.items() if "cache_artifacts" in text] == ["mixem/compiling.py"]
 
 
 def dependencies() -> dict[str, set[str]]:

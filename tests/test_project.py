@@ -5,6 +5,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import tarfile
 from configparser import RawConfigParser
 from email import message_from_string
 from email.message import Message
@@ -21,7 +22,12 @@ ROOT = Path(__file__).parent.parent
 ROOMS = ("mixem", "analysis", "sweeps")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 HOME = "https://example.org/mixem-sweeps"
-BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel('.'); print(*sys.modules)"
+BUILD = (
+    "import sys; from setuptools import build_meta; "
+    "build_meta.build_sdist('.'); build_meta.build_wheel('.'); print(*sys.modules)"
+)
+WHEEL_FILES = ("LICENSE", "README.md", "mixem_sweeps.py", "pyproject.toml", "setup.cfg", "setup.py")
+SOURCE_FILES = ("CHANGELOG.md", "CITATION.cff", "MANIFEST.in", "constraints.txt")
 
 describe = runpy.run_path(str(ROOT / "setup.py"))["describe"]
 
@@ -54,13 +60,17 @@ class Built:
     def __init__(self, folder: Path, url: str) -> None:
         for room in ROOMS:
             shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("LICENSE", "README.md", "mixem_sweeps.py", "pyproject.toml", "setup.cfg", "setup.py"):
-            shutil.copy(ROOT / name, folder)
+        (folder / "tests").mkdir()
+        for name in (*WHEEL_FILES, *SOURCE_FILES, "tests/test_project.py"):
+            shutil.copy(ROOT / name, folder / name)
         if url:
             settings = read("setup.cfg").replace("[metadata]\n", f"[metadata]\nurl = {url}\n")
             (folder / "setup.cfg").write_text(settings, encoding="utf-8")
         built = subprocess.run([sys.executable, "-c", BUILD], cwd=folder, check=True, capture_output=True, text=True)
         self.modules = set(built.stdout.splitlines()[-1].split())
+        (archive,) = folder.glob("*.tar.gz")
+        with tarfile.open(archive) as source:
+            self.source = {name.partition("/")[2] for name in source.getnames()}
         (wheel,) = folder.glob("*.whl")
         with ZipFile(wheel) as archive:
             self.files = set(archive.namelist())
@@ -96,6 +106,12 @@ def test_a_wheel_holds_every_file_of_the_packages(homeless: Built) -> None:
     assert {name for name in homeless.files if ".dist-info/" not in name} == expected
 
 
+def test_the_source_distribution_makes_the_wheel_and_holds_no_tests(homeless: Built) -> None:
+    packages = {name for name in homeless.files if ".dist-info/" not in name}
+    assert packages | {*WHEEL_FILES, *SOURCE_FILES} <= homeless.source
+    assert not [name for name in homeless.source if name.startswith("tests/")]
+
+
 def test_the_description_without_a_home_keeps_absolute_links_alone(homeless: Built) -> None:
     assert homeless.metadata["Description-Content-Type"] == "text/markdown"
     expected = [address for address in addresses(read("README.md")) if not is_relative(address)]
@@ -110,6 +126,14 @@ def test_the_description_with_a_home_has_every_link_made_absolute(housed: Built)
     paths = [re.sub(rf"^{HOME}/(blob|raw)/HEAD/", "", address) for address in after]
     assert paths == before
     assert housed.metadata["Home-page"] == HOME
+
+
+def test_a_package_index_shows_the_paper_and_with_a_home_more(homeless: Built, housed: Built) -> None:
+    paper = "Paper, https://arxiv.org/abs/2007.09502"
+    assert homeless.metadata.get_all("Project-URL") == [paper]
+    pages = {"Source": "", "Documentation": "/tree/HEAD/docs", "Changelog": "/blob/HEAD/CHANGELOG.md"}
+    expected = {paper, *(f"{name}, {HOME}{page}" for name, page in pages.items())}
+    assert set(housed.metadata.get_all("Project-URL") or ()) == expected
 
 
 @pytest.mark.parametrize(
@@ -181,3 +205,34 @@ def test_the_python_that_is_checked_is_the_one_that_is_claimed() -> None:
     assert claimed == [python]
     script = job["steps"][-1]["run"].removeprefix("bash ")
     assert (ROOT / script).is_file()
+
+
+def published() -> dict[str, dict[str, str]]:
+    """The named steps of the workflow that publishes a version."""
+    workflow = yaml.safe_load(read(".github/workflows/publish.yml"))
+    assert workflow["permissions"] == {"contents": "read"}
+    return {step["name"]: step for step in workflow["jobs"]["publish"]["steps"] if "name" in step}
+
+
+def run_step(name: str, folder: Path, **environment: str) -> int:
+    """Run a step of it as the host does."""
+    command = ["bash", "-e", "-c", published()[name]["run"]]
+    return subprocess.run(command, cwd=folder, env={"PATH": "/usr/bin:/bin", **environment}, check=False).returncode
+
+
+def test_publishing_needs_a_token_and_a_tag_that_names_the_version() -> None:
+    text = read(".github/workflows/publish.yml")
+    assert re.findall(r"secrets\.(\w+)", text) == ["PYPI_API_TOKEN"]
+    assert run_step("The tag names the version", ROOT, GITHUB_REF_NAME=f"v{__version__}") == 0
+    assert run_step("The tag names the version", ROOT, GITHUB_REF_NAME="v0.0.1") == 1
+
+
+def test_publishing_gives_the_description_a_home(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "setup.cfg", tmp_path)
+    server, _, repository = HOME.rpartition("/")
+    step = "Links of the description lead here"
+    assert run_step(step, tmp_path, GITHUB_SERVER_URL=server, GITHUB_REPOSITORY=repository) == 0
+    config = RawConfigParser()
+    config.read(tmp_path / "setup.cfg", encoding="utf-8")
+    assert config["metadata"]["url"] == HOME
+    assert config["metadata"]["name"] == "mixem-sweeps"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from analysis.audit import Audit
-from analysis.figures.style import GRAY, INK, PICKED, finish, our_settings, panels
+from analysis.figures.style import GRAY, INK, PICKED, finish, our_settings, panels, points
 from analysis.findings import Findings
 from analysis.formats import number
 
@@ -22,7 +22,7 @@ def draw_audit(audits: Sequence[Audit]) -> Figure:
     figure, axes = panels(len(audits), "Accuracy over each criterion, a dot for each configuration")
     for ax, audit in zip(axes, audits, strict=True):
         scores = [100 * score for score in audit.scores]
-        ax.plot(audit.values, scores, "o", color=GRAY, markersize=4.5, markeredgewidth=0, alpha=0.8)
+        points(ax, audit.values, scores, audit.trials, color=GRAY, s=20, linewidths=0, alpha=0.8)
         ax.plot(audit.values[audit.picked], scores[audit.picked], "D", color=PICKED, markersize=6.5, label="its pick")
         rho = f"ρ = {number(audit.spearman.value, 2)}" if math.isfinite(audit.spearman.value) else "ρ unknown"
         ax.set_title(f"{audit.criterion}, {rho}", size=9.5, color=INK, loc="left")

@@ -60,6 +60,12 @@ class ClassRows:
     rows: tuple[ClassRow, ...]
     held: int
 
+    @property
+    def heading(self) -> str:
+        """How many images there are, and which of its components are shown."""
+        of = f", the {len(self.rows)} largest of {self.held} components" if self.held > len(self.rows) else ""
+        return f"{plural(self.size, 'test image')}{of}"
+
 
 @dataclass(frozen=True)
 class ComponentRow:
@@ -69,6 +75,11 @@ class ComponentRow:
     size: int
     share: float
     images: Images
+
+    @property
+    def note(self) -> str:
+        """How many images it holds, and their share."""
+        return f"{plural(self.size, 'image')} ({100 * self.share:.1f} %)"
 
 
 def labels_of(trial: Embedding) -> list[int]:
@@ -125,8 +136,7 @@ def _examples(trial: Embedding, members: NDArray[np.bool_], limit: int) -> Image
 def draw_class(data: ClassRows) -> Figure:
     """A row for each component that holds the class: its bar in the class's histogram, and its images."""
     (name,) = fitting([data.name], MAX_TITLE)
-    of = f", the {len(data.rows)} largest of {data.held} components" if data.held > len(data.rows) else ""
-    figure, ax, bottoms = sheet(len(data.rows), MAX_IMAGES, f"{name}: {plural(data.size, 'test image')}{of}")
+    figure, ax, bottoms = sheet(len(data.rows), MAX_IMAGES, f"{name}\n{data.heading}")
     step = HISTOGRAM / max(len(data.shares), MIN_BARS)
     middles = EDGE + step * (np.arange(len(data.shares)) + 0.5)
     heights = IMAGE / (1.25 * max(data.shares)) * np.array(data.shares)
@@ -151,22 +161,29 @@ def _alignment(place: int, count: int) -> Literal["left", "center", "right"]:
     return "left" if place < count / 4 else "right" if place >= 3 * count / 4 else "center"
 
 
+def gallery_heading(rows: Sequence[ComponentRow]) -> str:
+    """What a gallery of the components shows, as far as there is room."""
+    shown = min(len(rows), MAX_GALLERY_ROWS)
+    which = f"the {shown} largest of {len(rows)} components" if shown < len(rows) else "every component"
+    return f"Random test images of {which}"
+
+
 @our_settings()
 def draw_gallery(data: Sequence[ComponentRow]) -> Figure:
     """A row of random images for every component that holds some, as far as there is room."""
     rows = data[:MAX_GALLERY_ROWS]
-    which = "every mixture component"
-    if len(rows) < len(data):
-        which = f"the {len(rows)} largest of {len(data)} mixture components"
-    figure, ax, bottoms = sheet(len(rows), MAX_GALLERY_IMAGES, f"Random test images of {which}", CAPTION)
+    figure, ax, bottoms = sheet(len(rows), MAX_GALLERY_IMAGES, gallery_heading(data), CAPTION)
     for bottom, row in zip(bottoms, rows, strict=True):
-        size = f"{plural(row.size, 'image')} ({100 * row.share:.1f} %)"
-        ax.text(
-            EDGE, bottom + 0.62 * IMAGE, f"component {row.component}", size=9, weight="bold", color=INK, va="center"
-        )
-        ax.text(EDGE, bottom + 0.3 * IMAGE, size, size=8, color=INK, va="center")
-        mosaic(ax, row.images, (CAPTION + 2 * EDGE, bottom))
+        strip(ax, bottom, (f"component {row.component}", 9), row.note, row.images)
     return figure
+
+
+def strip(ax: Axes, bottom: float, name: tuple[str, float], note: str, images: Images) -> None:
+    """A row of a sheet: its name, set in so many points, a note below it, and its images."""
+    text, size = name
+    ax.text(EDGE, bottom + 0.62 * IMAGE, text, size=size, weight="bold", color=INK, va="center")
+    ax.text(EDGE, bottom + 0.3 * IMAGE, note, size=8, color=INK, va="center")
+    mosaic(ax, images, (CAPTION + 2 * EDGE, bottom))
 
 
 def sheet(count: int, across: int, heading: str, left: float = HISTOGRAM) -> tuple[Figure, Axes, list[float]]:
@@ -174,14 +191,17 @@ def sheet(count: int, across: int, heading: str, left: float = HISTOGRAM) -> tup
 
     A row has a place to the left, and one for `across` images.
     """
-    head, pitch = 0.38, IMAGE + 0.2
+    lines = heading.split("\n")
+    head, pitch = 0.18 + 0.2 * len(lines), IMAGE + 0.2
     width, height = left + across * IMAGE + 3 * EDGE, head + count * pitch
     figure = Figure(figsize=(width, height), facecolor="none")
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set(xlim=(0, width), ylim=(0, height), facecolor="none")
     ax.set_axis_off()
-    place, family = (EDGE / width, 1 - 0.2 / height), families([heading])
-    figure.text(*place, heading, size=11, weight="bold", color=INK, va="center", family=family)
+    for number, line in enumerate(lines):
+        place, family = (EDGE / width, 1 - (0.2 + 0.2 * number) / height), families([line])
+        weight = "normal" if number else "bold"
+        figure.text(*place, line, size=9 if number else 11, weight=weight, color=INK, va="center", family=family)
     return figure, ax, [height - head - (row + 1) * pitch + 0.18 for row in range(count)]
 
 

@@ -7,12 +7,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from analysis.embedding import Embedding, Images
-from analysis.figures.components import CAPTION, EDGE, IMAGE, MAX_GALLERY_IMAGES, mosaic, sheet
-from analysis.figures.style import INK, our_settings
+from analysis.figures.components import CAPTION, MAX_GALLERY_IMAGES, sheet, strip
+from analysis.figures.style import our_settings
 from analysis.formats import plural
 from analysis.statistics import Floats
 
 MAX_ROWS = 6
+HEADING = "Images that seeds disagree about"
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,11 @@ class DoubtfulRow:
     agreement: float
     size: int
     images: Images
+
+    @property
+    def name(self) -> str:
+        """How many of the pairs agree."""
+        return f"{100 * self.agreement:.0f} % of pairs agree"
 
 
 def doubtful(trial: Embedding, shares: Floats) -> list[DoubtfulRow]:
@@ -43,14 +49,9 @@ def doubtful(trial: Embedding, shares: Floats) -> list[DoubtfulRow]:
 
 
 @our_settings()
-def draw_doubtful(rows: Sequence[DoubtfulRow]) -> Figure | None:
-    """A row of random images for each degree of doubt, the most doubtful first. None where there is no doubt."""
-    if not rows:
-        return None
-    figure, ax, bottoms = sheet(len(rows[:MAX_ROWS]), MAX_GALLERY_IMAGES, "Images that seeds disagree about", CAPTION)
+def draw_doubtful(rows: Sequence[DoubtfulRow]) -> Figure:
+    """A row of random images for each degree of doubt, the most doubtful first."""
+    figure, ax, bottoms = sheet(len(rows[:MAX_ROWS]), MAX_GALLERY_IMAGES, HEADING, CAPTION)
     for bottom, row in zip(bottoms, rows, strict=False):
-        agreed = f"{100 * row.agreement:.0f} % of pairs agree"
-        ax.text(EDGE, bottom + 0.62 * IMAGE, agreed, size=8, weight="bold", color=INK, va="center")
-        ax.text(EDGE, bottom + 0.3 * IMAGE, plural(row.size, "image"), size=8, color=INK, va="center")
-        mosaic(ax, row.images, (CAPTION + 2 * EDGE, bottom))
+        strip(ax, bottom, (row.name, 8), plural(row.size, "image"), row.images)
     return figure

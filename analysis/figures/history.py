@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from analysis.figures.style import GRAY, INK, PICKED, finish, our_settings, title
+from analysis.figures.style import GRAY, INK, PICKED, finish, our_settings, points, title
 from analysis.figures.value import value_of
 from analysis.findings import Findings
+from analysis.page.links import linked_trial
 from analysis.selection import Configuration
 from mixem.config import Criterion
 
@@ -19,6 +20,8 @@ class History:
     """The points in the order of the plan, which is that of a search's proposals."""
 
     criterion: Criterion
+    trials: tuple[str, ...]
+    """What each leads to."""
     values: tuple[float, ...]
     """The criterion of each; NaN for those without a value."""
     best: tuple[float, ...]
@@ -30,20 +33,20 @@ class History:
 def history(findings: Findings) -> History | None:
     """The history of a search with a pick. None for a grid, and for fewer than `MIN_POINTS` points."""
     order = dict.fromkeys(findings.results["configuration"].dropna())
-    by_key = {configuration.key: configuration for configuration in findings.configurations}
-    points = [by_key[key] for key in order]
-    if findings.spec.search == "grid" or len(points) < MIN_POINTS or findings.selection is None:
+    proposed = [findings.by_key[key] for key in order]
+    if findings.spec.search == "grid" or len(proposed) < MIN_POINTS or findings.pick is None:
         return None
     values, best, accuracies = [], [], []
     leader: Configuration | None = None
     lowest = math.inf
-    for point in points:
+    for point in proposed:
         values.append(value := value_of(findings, "criterion", point).mean)
         if value < lowest:
             leader, lowest = point, value
         best.append(lowest if leader else math.nan)
         accuracies.append(value_of(findings, "accuracy", leader).mean if leader else math.nan)
-    return History(findings.spec.criterion, tuple(values), tuple(best), tuple(accuracies))
+    trials = tuple(linked_trial(findings, point) for point in proposed)
+    return History(findings.spec.criterion, trials, tuple(values), tuple(best), tuple(accuracies))
 
 
 @our_settings()
@@ -57,7 +60,7 @@ def draw_history(data: History) -> Figure:
     for ax, (label, values, best) in zip(axes, panels, strict=True):
         numbers = range(1, len(best) + 1)
         if values:
-            ax.plot(numbers, values, "o", color=GRAY, markersize=4.5, markeredgewidth=0, alpha=0.8, label="a point")
+            points(ax, numbers, values, data.trials, color=GRAY, s=20, linewidths=0, alpha=0.8, label="a point")
         ax.step(numbers, best, where="post", color=PICKED, linewidth=2, label="the best so far")
         finish(ax, "number of the point, in the order of the search", "")
         ax.set_ylabel(label, size=9, color=INK)

@@ -4,9 +4,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
-from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from analysis.figures.marginals import factors
@@ -15,6 +13,10 @@ from analysis.findings import Findings
 from analysis.formats import name_of
 from analysis.labels import labeller
 from analysis.statistics import NO_SPREAD, Spread, spread
+
+COLOURS = ("#0072b2", "#d55e00", "#00906a", "#b5609a", "#8c6d1f", "#7a7a7a")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+"""Of the lines: 3:1 and more against the page, light and dark, and told apart without colour."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,13 @@ def draw_interactions(data: Sequence[Interaction]) -> Figure:
     """A panel for each pair of loss weights: one across, a line for each value of the other."""
     figure, axes = panels(len(data), "Mean accuracy over pairs of weights: parallel lines do not interact")
     for ax, interaction in zip(axes, data, strict=True):
-        colours = colormaps["viridis"](np.linspace(0.1, 0.85, len(interaction.line_values)))
         label = labeller(interaction.line_values)
-        for value, spreads, colour in zip(interaction.line_values, interaction.spreads, colours, strict=True):
+        kinds = itertools.cycle(zip(COLOURS, MARKERS, strict=True))
+        for value, spreads, (colour, marker) in zip(interaction.line_values, interaction.spreads, kinds, strict=False):
             means = [spread.mean for spread in spreads]
-            ax.plot(range(len(means)), means, "-o", color=colour, linewidth=1.8, markersize=4.5, label=label(value))
+            ax.plot(
+                range(len(means)), means, marker=marker, color=colour, linewidth=1.8, markersize=5.5, label=label(value)
+            )
         legend = ax.legend(
             title=name_of(interaction.lines),
             loc="lower left",

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.figures.scale import is_sampled
-from analysis.figures.style import GRAY, INK, PICKED, finish, our_settings, panels
+from analysis.figures.style import GRAY, INK, PICKED, finish, our_settings, panels, points
 from analysis.findings import Findings
 from analysis.formats import name_of
 from analysis.labels import labeller
@@ -23,7 +23,9 @@ class Marginal:
     key: str
     values: tuple[float, ...]
     scores: tuple[tuple[float, ...], ...]
-    """The accuracies of the trials at each value."""
+    """The accuracies of the trials at each value, rising."""
+    trials: tuple[tuple[str, ...], ...]
+    """Their hashes."""
 
     @property
     def spreads(self) -> tuple[Spread, ...]:
@@ -46,8 +48,9 @@ def marginals(findings: Findings) -> list[Marginal]:
 
 
 def _marginal(scored: pd.DataFrame, key: str) -> Marginal:
-    groups = {float(value): tuple(accuracies) for value, accuracies in scored.groupby(key)["accuracy"]}  # type: ignore[arg-type]
-    return Marginal(key, tuple(groups), tuple(groups.values()))
+    groups = {float(value): group for value, group in scored.sort_values(["accuracy", "trial"]).groupby(key)}  # type: ignore[arg-type]
+    accuracies = tuple(tuple(map(float, group["accuracy"])) for group in groups.values())
+    return Marginal(key, tuple(groups), accuracies, tuple(tuple(group["trial"]) for group in groups.values()))
 
 
 @our_settings()
@@ -56,9 +59,13 @@ def draw_marginals(data: Sequence[Marginal]) -> Figure:
     figure, axes = panels(len(data), "Accuracy over each weight, all others pooled")
     for ax, marginal in zip(axes, data, strict=True):
         places = range(len(marginal.values))
-        for place, scores in enumerate(marginal.scores):
-            x = place + np.linspace(-0.16, 0.16, len(scores)) if len(scores) > 1 else [place]
-            ax.plot(x, sorted(scores), "o", color=GRAY, markersize=3, markeredgewidth=0, alpha=0.7)
+        for place, (scores, trials) in enumerate(zip(marginal.scores, marginal.trials, strict=True)):
+            x = (
+                [place + float(aside) for aside in np.linspace(-0.16, 0.16, len(scores))]
+                if len(scores) > 1
+                else [place]
+            )
+            points(ax, x, scores, trials, color=GRAY, s=12, linewidths=0, alpha=0.7)
         means = [at.mean for at in marginal.spreads]
         ax.plot(places, means, "-o", color=PICKED, linewidth=2, markersize=6, zorder=3)
         for place, at in enumerate(marginal.spreads):

@@ -10,9 +10,10 @@ from matplotlib.lines import Line2D
 
 from analysis.figures.scale import Scale, scale_of, set_scale
 from analysis.figures.scatter import PICKED_MARK, TIED_MARK
-from analysis.figures.style import GRAY, INK, our_settings, title
+from analysis.figures.style import GRAY, INK, our_settings, points, title
 from analysis.figures.value import PICKED_LABEL, TIED_LABEL, label_of, title_of, value_of
 from analysis.findings import Findings
+from analysis.page.links import linked_trial
 
 MAX_SETTINGS = 4
 """So many have a panel for each of their pairs."""
@@ -21,8 +22,9 @@ MAX_ACROSS = 3
 
 @dataclass(frozen=True)
 class Point:
-    """A configuration with a value: its place on every axis."""
+    """A configuration with a value: the trial that it leads to, and its place on every axis."""
 
+    trial: str
     places: tuple[float, ...]
     value: float
     picked: bool
@@ -43,20 +45,22 @@ class Pairs:
 
 def pairs(findings: Findings, settings: Sequence[str]) -> Pairs | None:
     """The pairs of the first of these settings, of a run with a pick. None for fewer than two."""
-    if len(settings) < 2 or findings.selection is None:
+    if len(settings) < 2 or findings.pick is None:
         return None
     scales = tuple(scale_of(findings, key) for key in settings[:MAX_SETTINGS])
-    points, without = [], []
+    shown, without = [], []
     for configuration in findings.configurations:
         places = tuple(scale.place(configuration.settings[scale.key]) for scale in scales)
         value = value_of(findings, "criterion", configuration).mean
         if math.isfinite(value):
-            picked = configuration.key == findings.selection.configuration
-            points.append(Point(places, value, picked, findings.is_tied(configuration.key)))
+            picked = configuration.key == findings.pick.configuration
+            shown.append(
+                Point(linked_trial(findings, configuration), places, value, picked, findings.is_tied(configuration.key))
+            )
         else:
             without.append(places)
     text = f"{title_of(findings, 'criterion')}, over pairs of settings"
-    return Pairs(text, label_of("criterion"), scales, tuple(points), tuple(without))
+    return Pairs(text, label_of("criterion"), scales, tuple(shown), tuple(without))
 
 
 @our_settings()
@@ -66,11 +70,10 @@ def draw_pairs(data: Pairs) -> Figure:
     across = min(len(places), MAX_ACROSS)
     down = math.ceil(len(places) / across)
     figure = Figure(figsize=(max(2.9 * across + 1.2, 4.6), 2.6 * down + 0.8), layout="constrained", facecolor="none")
-    axes = list(figure.subplots(down, across, squeeze=False).flat)
-    for unused in axes[len(places) :]:
-        unused.remove()
+    axes = [figure.add_subplot(down, across, number + 1) for number in range(len(places))]
     colours = [point.value for point in data.points]
-    for ax, (x, y) in zip(axes, places, strict=False):
+    trials = [point.trial for point in data.points]
+    for ax, (x, y) in zip(axes, places, strict=True):
         ax.set_facecolor("none")
         ax.spines[["top", "right"]].set_visible(False)
         ax.spines[["left", "bottom"]].set_color(GRAY)
@@ -82,11 +85,11 @@ def draw_pairs(data: Pairs) -> Figure:
         ax.yaxis.label.set(size=9, color=INK)
         ax.plot(*_columns(data.without, x, y), "x", color=GRAY, markersize=5)
         at = _columns([point.places for point in data.points], x, y)
-        dots = ax.scatter(*at, c=colours, cmap="viridis_r", s=34, edgecolors=GRAY, linewidths=0.5, zorder=2)
+        dots = points(ax, *at, trials, c=colours, cmap="viridis_r", s=34, edgecolors=GRAY, linewidths=0.5, zorder=2)
         ax.plot(*_columns([point.places for point in data.points if point.picked], x, y), **PICKED_MARK, zorder=3)
         ax.plot(*_columns([point.places for point in data.points if point.tied], x, y), **TIED_MARK, zorder=3)
     title(figure, data.title)
-    bar = figure.colorbar(dots, ax=axes[: len(places)], shrink=0.9, aspect=18, pad=0.02)
+    bar = figure.colorbar(dots, ax=axes, shrink=0.9, aspect=18, pad=0.02)
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0, labelsize=8, colors=INK)
     bar.ax.invert_yaxis()

@@ -2,21 +2,25 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Self, TypeVar
 
 from joblib import Parallel, delayed
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from analysis.embedding import Embedding, load_embedding
+from analysis import wording
+from analysis.embedding import Embedding
 from analysis.figures.audit import audit_panels, draw_audit
+from analysis.figures.cluster_count import draw_cluster_counts
 from analysis.figures.components import class_rows, draw_class, draw_gallery, gallery, labels_of, shown_classes
 from analysis.figures.confusion import confusion, draw_confusion
 from analysis.figures.doubtful import doubtful, draw_doubtful
-from analysis.figures.heatmap import draw_heatmap, heatmap_data
+from analysis.figures.early import draw_early
+from analysis.figures.heatmaps import draw_heatmap, heatmap_data
 from analysis.figures.history import draw_history, history
 from analysis.figures.importances import Importances, draw_importances, importances
 from analysis.figures.interactions import draw_interactions, interactions
@@ -27,9 +31,13 @@ from analysis.figures.save import read_inline, remove_figures, write_figure
 from analysis.figures.scatter import draw_scatter, scatter_data
 from analysis.figures.value import Value, is_shown
 from analysis.findings import Findings
+from analysis.page.blocks import Gallery, Picture
+from analysis.page.clusters import ClusterPortrait, write_clusters_page
+from analysis.page.galleries import class_gallery, component_gallery, doubtful_gallery
+from analysis.page.links import point_titles
+from analysis.portraits import portraits
 from analysis.results import one_line
 from analysis.selection import LAMBDAS
-from mixem.errors import CheckpointError
 from mixem.files import is_local, is_storage_error
 
 logger = logging.getLogger(__name__)
@@ -44,6 +52,8 @@ DESCRIPTIONS = {
     "importances": "How much each setting matters to the criterion and the accuracy",
     "marginals": "Accuracy over each loss weight; the table of trials has its values",
     "interactions": "Mean accuracy over pairs of loss weights; the table of trials has its values",
+    "counts": "Silhouette, agreement between seeds and sizes over the number of clusters; results.csv has the values",
+    "early": "The criterion over the epochs, and what stopping would have cost; each metrics.csv has the terms",
     "audit": "Scatter plots of accuracy over each criterion; audit.csv has the correlations",
     "confusion": "Confusion matrix of classes and matched clusters",
     "projection": "Two-dimensional projection of the features, coloured by cluster and by class",
@@ -51,25 +61,27 @@ DESCRIPTIONS = {
 """The drawings that stand in the page itself."""
 
 
+CLUSTERS_PAGE = "clusters.html"
 CONSTANT = "All test images have the same features, so there is no projection of them: the encoder tells none apart."
+Data = TypeVar("Data")
 Drawing = Callable[[], Figure | None]
 """Computes what a figure shows and draws it. None where the run has no data for it."""
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """What the page shows: drawings inline, photographs by their files' names without ending."""
+    """What the page shows, by the names of the files beside it."""
 
-    inline: Mapping[str, Markup]
+    inline: Mapping[str, Picture]
+    titles: Mapping[str, str]
+    galleries: Mapping[str, Gallery]
+    """Of the components, of what the seeds disagree about, and of classes: of many only some have one."""
     heatmaps: bool
     """Whether accuracy and criterion are heatmaps, or scatter plots: of sampled points, and of too many panels."""
-    classes: tuple[tuple[str, str], ...]
-    """Name of the class and of its picture."""
     class_count: int
-    """How many classes have images; where there are many, only some have a picture."""
-    gallery: bool
-    doubtful: bool
-    """Whether there are photographs of what the seeds disagree about."""
+    """How many classes have images."""
+    clusters: Sequence[ClusterPortrait]
+    """The clusters' pictures, which have a page of their own, too; empty without one."""
     missing: str
     """Why nothing of the components is shown, or no images; empty where all is."""
     remarks: Mapping[str, str]
@@ -77,31 +89,51 @@ class Pictures:
     failures: Mapping[str, str]
     """Why pictures could not be made, by their names; the others do not depend on them."""
 
+    @classmethod
+    def none(cls, findings: Findings) -> Self:
+        """Nothing is drawn yet."""
+        return cls({}, {}, {}, _is_grid(findings), class_count=0, clusters=(), missing="", remarks={}, failures={})
+
 
 @dataclass(frozen=True)
 class Album:
     """Draws pictures and writes them into a folder one by one; one that fails costs itself alone."""
 
     folder: Path
-    inline: dict[str, Markup] = field(default_factory=dict)
+    point_titles: Mapping[str, str] = field(default_factory=dict)
+    """What a point says, by its trial."""
+    inline: dict[str, Picture] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
+    galleries: dict[str, Gallery] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
-    def add(self, name: str, draw: Drawing) -> bool:
-        """Draw a picture and write it; whether there is one now. Raises what an object storage that is away raises."""
-        try:
+    def add(self, name: str, draw: Drawing) -> None:
+        """Draw a picture and write it, if there is one. Raises what an object storage that is away raises."""
+        with self.attempt(name):
             figure = draw()
-            if figure is None:
-                return False
-            write_figure(self.folder, name, figure)
-            if name in DESCRIPTIONS:
-                self.inline[name] = read_inline(self.folder, name, DESCRIPTIONS[name])
+            if figure is not None:
+                write_figure(self.folder, name, figure)
+                picture = read_inline(self.folder, name, figure, DESCRIPTIONS[name], self.point_titles)
+                self.inline[name], self.titles[name] = picture, str(figure.get_label())
+
+    def add_gallery(
+        self, name: str, data: Data, draw: Callable[[Data], Figure], show: Callable[[str, Data], Gallery]
+    ) -> None:
+        """The same of images, which stand in the page as strips."""
+        with self.attempt(name):
+            write_figure(self.folder, name, draw(data))
+            self.galleries[name] = show(name, data)
+
+    @contextmanager
+    def attempt(self, name: str) -> Iterator[None]:
+        """A context in which a picture may fail; raises what an object storage that is away raises."""
+        try:
+            yield
         except Exception as error:  # whatever it is: the answer is worth more than a picture
             if is_storage_error(error) and not is_local(self.folder):
                 raise  # every other picture would wait for it, too
             self.fail(name, error)
-            return False
-        return True
 
     def fail(self, name: str, error: Exception) -> None:
         """Note why a picture could not be made."""
@@ -111,56 +143,61 @@ class Album:
         self.remarks[name] = f"The picture {name} could not be drawn ({self.failures[name]})."
 
 
-def write_pictures(findings: Findings, folder: Path) -> Pictures:
-    """Draw and write all that the run has data for; pictures of an earlier report are removed."""
+def write_pictures(findings: Findings, folder: Path, photographs: bool = True) -> Pictures:
+    """Draw and write all that the run has data for; pictures of an earlier report are removed.
+
+    `photographs`: whether the data's own pictures are shown.
+    """
     for name in (*DESCRIPTIONS, "gallery", "doubtful", "class-*"):
         remove_figures(folder, name)
-    trial, missing = _embedding(findings)
-    album, heatmaps = Album(folder), _is_grid(findings)
+    (folder / CLUSTERS_PAGE).unlink(missing_ok=True)
+    trial, missing = _embedding(findings, photographs)
+    album, heatmaps = Album(folder, point_titles(findings)), _is_grid(findings)
     points = _begin_projection(trial, album)
-    photographed = trial if trial and len(trial.images) else None
-    has_gallery, classes = _add_photographs(album, photographed) if photographed else (False, ())
-    has_doubtful = photographed is not None and album.add("doubtful", lambda: _draw_doubtful(findings, photographed))
+    if photographs and trial and len(trial.images):
+        _add_galleries(album, findings, trial)
     for name, draw in _drawings(findings, heatmaps, trial).items():
         album.add(name, draw)
     album.add("projection", lambda: _draw_projection(points, album))
     return Pictures(
         inline=album.inline,
+        titles=album.titles,
+        galleries=album.galleries,
         heatmaps=heatmaps,
-        classes=classes,
         class_count=len(labels_of(trial)) if trial else 0,
-        gallery=has_gallery,
-        doubtful=has_doubtful,
+        clusters=_add_clusters(findings, album) if photographs else (),
         missing=missing,
         remarks=album.remarks,
         failures=album.failures,
     )
 
 
-def _add_photographs(album: Album, trial: Embedding) -> tuple[bool, tuple[tuple[str, str], ...]]:
-    """The gallery, if it could be drawn, and the names of the classes with those of their pictures."""
-    has_gallery = album.add("gallery", lambda: draw_gallery(gallery(trial)))
-    names = {f"class-{number}": label for number, label in enumerate(shown_classes(trial))}
-    drawn = [name for name, label in names.items() if album.add(name, partial(_draw_class, trial, label))]
-    return has_gallery, tuple((trial.class_names[names[name]], name) for name in drawn)
+def _add_clusters(findings: Findings, album: Album) -> Sequence[ClusterPortrait]:
+    """Write the clusters' own page beside the pictures; what it shows, empty where there is none."""
+    with album.attempt(CLUSTERS_PAGE):
+        if shown := portraits(findings):
+            write_clusters_page(album.folder / CLUSTERS_PAGE, f"{findings.spec.name}: the clusters of the pick", shown)
+            return shown
+    return ()
 
 
-def _draw_class(trial: Embedding, label: int) -> Figure:
-    return draw_class(class_rows(trial, label))
+def _add_galleries(album: Album, findings: Findings, trial: Embedding) -> None:
+    """Images of every component, of what is in doubt, and of the classes."""
+    album.add_gallery("gallery", gallery(trial), draw_gallery, component_gallery)
+    with album.attempt("doubtful"):
+        if findings.consensus is not None and (rows := doubtful(trial, findings.consensus)):
+            album.add_gallery("doubtful", rows, draw_doubtful, doubtful_gallery)
+    for number, label in enumerate(shown_classes(trial)):
+        album.add_gallery(f"class-{number}", class_rows(trial, label), draw_class, class_gallery)
 
 
-def _draw_doubtful(findings: Findings, trial: Embedding) -> Figure | None:
-    return None if findings.consensus is None else draw_doubtful(doubtful(trial, findings.consensus))
-
-
-def _embedding(findings: Findings) -> tuple[Embedding | None, str]:
+def _embedding(findings: Findings, photographs: bool) -> tuple[Embedding | None, str]:
     """The test split as the picked trial sees it, and what of it is missing."""
-    if findings.selection is None:
-        return None, ""
-    try:
-        trial = load_embedding(findings.run.trial(findings.selection.representative))
-    except CheckpointError:
-        return None, "The picked trial's embedding cannot be read, so what its components hold is not shown."
+    trial = findings.embedding
+    if trial is None:
+        return None, wording.no_embedding(findings.pick) if findings.pick else ""
+    if not photographs:
+        return trial, "The data's own pictures are left out of this page."
     return trial, "" if len(trial.images) else "The trial kept no example images, so none are shown."
 
 
@@ -201,6 +238,8 @@ def _drawings(findings: Findings, heatmaps: bool, trial: Embedding | None) -> di
         "marginals": lambda: draw_marginals(effects) if (effects := marginals(findings)) else None,
         "interactions": lambda: draw_interactions(pairs) if (pairs := interactions(findings)) else None,
         "audit": lambda: draw_audit(audits) if (audits := audit_panels(findings)) else None,
+        "counts": lambda: draw_cluster_counts(findings.cluster_counts) if findings.cluster_counts else None,
+        "early": lambda: draw_early(findings.early) if findings.early else None,
         "confusion": lambda: draw_confusion(matrix) if trial and (matrix := confusion(trial)) else None,
     }
     return drawings

@@ -105,7 +105,8 @@ def draw_projection(data: Projection) -> Figure:
     """A panel for each grouping, the names of the groups under it."""
     panels = projection_panels(data)
     height = 4.95 + LINE * max(panel.rows for panel in panels)
-    figure = Figure(figsize=(4.6 * len(panels), height), layout="constrained", facecolor="none")
+    figure = Figure(figsize=(4.6 * len(panels), height), facecolor="none")
+    figure.set_layout_engine("constrained", h_pad=0.12)  # the panels are square: it has no say in their height
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     palette = colormaps["tab10" if max(max(panel.colours) for panel in panels) < 10 else "tab20"]
     for ax, panel in zip(axes, panels, strict=True):

@@ -35,7 +35,7 @@ def draw_regrets(regrets: pd.DataFrame) -> Figure:
         ax.plot(mean[run], rows, "o", color=PICKED, markersize=5, clip_on=False)
         ax.set_title(str(run), size=9, color=INK, loc="left")
         ax.set_yticks(rows, list(mean.index))
-        ax.set_xlim(left=0)
+    axes[0].set_xlim(0, 1.04 * max(largest.max().max(), 1))
     axes[0].invert_yaxis()
     title(figure, "Regret in points: mean over the subsets of seeds, and the largest")
     return figure

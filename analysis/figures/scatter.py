@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.figures.scale import Scale, scale_of, set_scale
-from analysis.figures.style import GRAY, INK, PICKED, our_settings, title
+from analysis.figures.style import GRAY, INK, PICKED, our_settings, points, title
 from analysis.figures.value import (
     MAX_COLUMNS,
     PICKED_LABEL,
@@ -27,6 +27,7 @@ from analysis.figures.value import (
     value_of,
 )
 from analysis.findings import Findings
+from analysis.page.links import linked_trial
 from analysis.selection import LAMBDAS, Configuration
 from analysis.statistics import Spread
 from mixem.run import Status
@@ -53,6 +54,8 @@ class Dot:
     """One configuration: its place on every panel, and its value (NaN unless the status is finished)."""
 
     status: Status
+    trial: str
+    """What it leads to."""
     places: tuple[float, ...]
     spread: Spread
     picked: bool
@@ -88,12 +91,13 @@ def scatter_data(findings: Findings, value: Value) -> ScatterData:
     """
     settings = findings.varying or (LAMBDAS[1],)
     scales = tuple(scale_of(findings, key) for key in settings)
-    pick, paper = findings.selection, table_1_point(findings)
+    pick, paper = findings.pick, table_1_point(findings)
 
     def dot(configuration: Configuration) -> Dot:
         values = [configuration.settings[key] for key in settings]
         return Dot(
             status=configuration.status,
+            trial=linked_trial(findings, configuration),
             places=tuple(scale.place(value) for scale, value in zip(scales, values, strict=True)),
             spread=value_of(findings, value, configuration),
             picked=pick is not None and configuration.key == pick.configuration,
@@ -141,10 +145,10 @@ def draw_scatter(data: ScatterData) -> Figure:
     for index, ax in enumerate(axes.flat):
         if index < len(data.scales):
             _draw_panel(ax, data, index)
+            ax.set_ylabel(data.label if index % across == 0 else "", size=9, color=INK)
+            ax.tick_params(labelleft=True)
         else:
-            ax.set_axis_off()
-        if index % across == 0:
-            ax.set_ylabel(data.label, size=9, color=INK)
+            ax.remove()
     title(figure, data.title)
     handles = list(_legend(data))
     figure.legend(
@@ -167,7 +171,8 @@ def _draw_panel(ax: Axes, data: ScatterData, index: int) -> None:
     shown = [dot for dot in data.dots if math.isfinite(dot.spread.mean)]
     x, means = [dot.places[index] for dot in shown], [dot.spread.mean for dot in shown]
     deviations = [dot.spread.std if math.isfinite(dot.spread.std) else 0.0 for dot in shown]
-    ax.errorbar(x, means, deviations, fmt="o", markersize=5, color=POINT, alpha=0.75, linewidth=1)
+    ax.errorbar(x, means, deviations, fmt="none", color=POINT, alpha=0.75, linewidth=1)
+    points(ax, x, means, [dot.trial for dot in shown], s=25, color=POINT, alpha=0.75, linewidths=0, zorder=2.4)
     if curve := data.smooth[index]:
         ax.plot(curve.x, curve.y, "-", color=SMOOTH, linewidth=2, alpha=0.9, zorder=2.5)
     for dot in shown:

@@ -2,23 +2,35 @@
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib.style
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 INK, PAPER, MISSING, PICKED = "#1f2a37", "#ffffff", "#dde1e6", "#d55e00"
 GRAY = "#8a94a3"
 """Single trials and configurations, axes; readable on white and on black."""
+PAGE = "index.html"
+"""The page that the files of figures lie beside."""
 MAX_COLUMNS = 3
 """Panels in one row of `panels`."""
 SIDE = 2.7
 """Inches of a panel of `panels`."""
 
-SETTINGS = {"text.parse_math": False, "svg.hashsalt": "mixem", "image.composite_image": False}
-"""Beside matplotlib's defaults: `$` is a character, the same figure gives the same SVG, images stay as they are."""
+SETTINGS = {
+    "text.parse_math": False,
+    "svg.hashsalt": "mixem",
+    "image.composite_image": False,
+    "axes.formatter.useoffset": False,
+}
+"""Beside matplotlib's defaults: `$` is a character, the same figure gives the same SVG, images stay as they are.
+
+Numbers along an axis are whole: none is to be added to an offset at its end.
+"""
 _settings_lock = threading.RLock()
 
 
@@ -44,8 +56,15 @@ def ink_on(colour: tuple[float, ...]) -> str:
 
 
 def title(figure: Figure, text: str) -> None:
-    """Put the title over a figure, to the left."""
-    figure.suptitle(text, x=0.01, ha="left", size=11, weight="bold", color=INK, wrap=True)
+    """Name what a figure shows: the page says it over the figure, a paper in its caption."""
+    figure.set_label(text)
+
+
+def points(ax: Axes, x: Sequence[float], y: Sequence[float], trials: Sequence[str], **style: Any) -> PathCollection:
+    """Draw points that lead to their trials' sections in the page beside the file."""
+    drawn = ax.scatter(x, y, **style)
+    drawn.set_urls([f"{PAGE}#trial-{trial}" for trial in trials])
+    return drawn
 
 
 def panels(count: int, text: str) -> tuple[Figure, list[Axes]]:

@@ -37,7 +37,7 @@ def value_of(findings: Findings, value: Value, configuration: Configuration) -> 
 
 def is_shown(findings: Findings, value: Value) -> bool:
     """Whether there is a pick that has the value."""
-    pick = findings.selection
+    pick = findings.pick
     if pick is None:
         return False
     mean = pick.mean if value == "criterion" else findings.accuracies[pick.configuration].mean

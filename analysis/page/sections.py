@@ -1,97 +1,119 @@
 """The page of a run, from the top: what its sections show."""
 
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
 from analysis import captions, wording
+from analysis.figures.heatmaps import heatmap_data
 from analysis.figures.pictures import Pictures
+from analysis.figures.value import Value, is_shown
 from analysis.findings import Findings, MethodScores
-from analysis.formats import (
-    bounds,
-    headed,
-    interval,
-    joined,
-    nowrap,
-    number,
-    percent,
-    strong,
-    symbol,
-    telling_decimals,
-)
-from analysis.labels import labeller
+from analysis.formats import bounds, headed, interval, joined, nowrap, number, percent, plural, strong
+from analysis.labels import labeller, symbol
 from analysis.page.blocks import (
     Block,
     Cell,
     Code,
     Definitions,
     Drawing,
+    Fold,
     Page,
     Paragraph,
-    Photograph,
     Row,
     Section,
+    Stamp,
     Subheading,
     Table,
     banner,
     numeric,
     warning,
 )
+from analysis.page.cards import cards
+from analysis.page.clusters import cluster_fold
+from analysis.page.glossary import glossary, with_terms
+from analysis.page.heat import heatmap
+from analysis.page.links import linked_trial, settings_text, trial_link
+from analysis.page.trials import decimals_of, folder_of, lines_of, trials
 from analysis.selection import LAMBDAS, not_comparable
 from mixem.records import AxisRange
 from mixem.run import Status
 
 SCORES = ("acc", "nmi", "ari")
-TRIAL_ORDER = (
-    *(Status.FINISHED, Status.FAILED, Status.DAMAGED),
-    *(Status.STOPPED, Status.STARTED, Status.PENDING),
-)
-"""The order of the table of trials."""
+VALUES: tuple[Value, ...] = ("accuracy", "criterion")
+MAX_FAILURES = 3
+"""Failed trials that are named at the top."""
 
 
-def page_of(findings: Findings, pictures: Pictures) -> Page:
-    """All of the page; `pictures` have been written beside it."""
+def page_of(findings: Findings, pictures: Pictures, stamp: Stamp | None = None) -> Page:
+    """All of the page; `pictures` have been written beside it. `stamp`: of a sweep under way."""
     spec = findings.spec
     sections = [
-        _sweep(findings),
-        _pick(findings),
         _values(findings, pictures),
-        _effects(findings, pictures),
+        trials(findings, pictures.heatmaps),
+        _choice(findings),
         _audit(findings, pictures),
+        _early(findings, pictures),
+        _claims(findings),
+        _effects(findings, pictures),
+        _cluster_counts(findings, pictures),
         _components(findings, pictures),
-        _trials(findings),
-        _again(findings),
+        _provenance(findings),
     ]
     return Page(
-        title=f"{spec.name}: MIX'EM on {spec.dataset}",
-        eyebrow=f"MIX'EM sweep on {spec.dataset}",
+        title=f"{spec.name}: MIX'EM on {_dataset(findings)}",
+        eyebrow=f"MIX'EM sweep on {_dataset(findings)}, run folder {folder_of(findings)}",
         heading=spec.name,
-        header=list(_header(findings, pictures)),
-        sections=[section for section in sections if section.blocks],
+        header=[*([stamp] if stamp else []), *_header(findings, pictures)],
+        sections=[*(with_terms(section) for section in sections if section.blocks), glossary()],
     )
+
+
+def _dataset(findings: Findings) -> str:
+    """The dataset's name; of a run without a spec that of its trials."""
+    return ", ".join(_distinct(findings.results["data.name"].dropna())) or findings.spec.dataset
 
 
 def _header(findings: Findings, pictures: Pictures) -> Iterator[Block]:
     """The answer, and what is to be said against it."""
     if findings.what_if:
         yield banner(wording.what_if(findings))
+    if findings.spec.shard:
+        yield banner(wording.part(findings.spec.shard))
     if pictures.failures:
         yield warning(wording.failed_pictures(pictures.failures))
     if findings.unfinished:
         yield banner(wording.unfinished(findings))
+    yield from cards(findings, pictures.heatmaps)
     yield Paragraph(wording.lead(findings), "lead")
-    if findings.selection and findings.labelled and findings.gain is None:
+    yield from _failures(findings)
+    yield from map(warning, wording.encoder_starts(findings))
+    if findings.pick and findings.labelled and findings.gain is None:
         yield Paragraph(wording.NO_BASELINE)
     for trial, problems in findings.picked["warnings"].items():
-        yield from (warning(wording.collapse(str(trial), problem)) for problem in _texts(problems))
+        yield from (warning(wording.collapse(str(trial), problem)) for problem in lines_of(problems))
     for reason in _distinct(_column(findings.results, "baseline.reason").dropna()):
         yield warning(wording.no_baselines(reason))
 
 
-def _sweep(findings: Findings) -> Section:
+def _failures(findings: Findings) -> Iterator[Block]:
+    """Which trials failed, and why."""
+    failed = wording.failures(findings)
+    if not failed:
+        return
+    named = [Markup("{}: {}").format(trial_link(hash), reason) for hash, reason in failed[:MAX_FAILURES]]
+    further = [Markup('<a href="#trials">{} more</a>').format(len(failed) - MAX_FAILURES)] * (
+        len(failed) > MAX_FAILURES
+    )
+    head = strong(f"{plural(len(failed), 'trial')} of {len(findings.results)} failed.")
+    text = Markup("{} {}<br><code>{}</code> tries again.")
+    yield warning(text.format(head, joined([*named, *further], "; "), wording.RETRY))
+
+
+def _swept(findings: Findings) -> Definitions:
     """What was swept."""
     written = findings.results[findings.results["configuration"].notna()]
     planned = {key: _planned(axis) for key, axis in findings.spec.axes.items()}
@@ -100,7 +122,7 @@ def _sweep(findings: Findings) -> Section:
         ranges = {key: planned[key] for key, axis in findings.spec.axes.items() if isinstance(axis, AxisRange)}
         planned = {key: _distinct(written[key]) for key in findings.shown_settings} | ranges
     rows = [
-        (f"{'Grid' if findings.spec.search == 'grid' else 'Points'} (ours)", wording.points_of(findings, planned)),
+        ("Grid" if findings.spec.search == "grid" else "Points", wording.points_of(findings, planned)),
         ("Seeds", ", ".join(_distinct(written["seed"]) or seeds) or "unknown"),
         ("Trials", wording.trial_counts(findings)),
     ]
@@ -111,7 +133,7 @@ def _sweep(findings: Findings) -> Section:
         rows.append(("Training splits", wording.training_splits(*splits)))
     if lines := _distinct(_column(findings.results, "provenance.data").dropna().explode()):
         rows.append(("Images", Markup("<br>").join(lines)))
-    return Section("What was swept", [Definitions(rows)])
+    return Definitions(rows)
 
 
 def _planned(axis: Sequence[Any] | AxisRange) -> list[str]:
@@ -119,15 +141,15 @@ def _planned(axis: Sequence[Any] | AxisRange) -> list[str]:
     return [f"{axis.low:g} to {axis.high:g}"] if isinstance(axis, AxisRange) else list(map(labeller(axis), axis))
 
 
-def _pick(findings: Findings) -> Section:
-    """What was picked, and how it scores."""
-    pick, gain = findings.selection, findings.gain
+def _choice(findings: Findings) -> Section:
+    """What was picked and why, and how it scores."""
+    pick = findings.pick
     if pick is None:
-        return Section("", [])
+        return Section("", "", [])
     rows = [
         ("Configuration", wording.settings_of(findings.labels(pick.settings))),
         ("Rule", wording.rule(findings.spec)),
-        ("Its value", wording.criterion_value(pick, _decimals(findings))),
+        ("Its value", wording.criterion_value(pick, decimals_of(findings))),
         ("Trial to export", wording.trial_to_export(pick)),
     ]
     if findings.ties and findings.ties.compared > 1:
@@ -142,11 +164,11 @@ def _pick(findings: Findings) -> Section:
     blocks.append(_scores(findings, captions.scores_caption(findings, pick)))
     if findings.starts and findings.context:
         blocks.append(Paragraph(wording.starts(findings.starts, findings.context)))
-    if gain:
-        blocks.append(Paragraph(wording.difference(gain, findings.intervals)))
-    if warned := sum(len(_texts(warnings)) > 0 for warnings in findings.results["warnings"]):
+    if findings.gain:
+        blocks.append(Paragraph(wording.difference(findings.gain)))
+    if warned := sum(len(lines_of(warnings)) > 0 for warnings in findings.results["warnings"]):
         blocks.append(Paragraph(wording.warned(warned, findings.counts[Status.FINISHED])))
-    return Section("What was picked", blocks)
+    return Section("choice", "What was picked, and why", blocks)
 
 
 def _scores(findings: Findings, caption: str) -> Table:
@@ -157,7 +179,7 @@ def _scores(findings: Findings, caption: str) -> Table:
         Row(headed(method.group, method.name), _score_cells(method, findings.labelled), styles.get(i, ""))
         for i, method in enumerate((*findings.scores, *findings.context))
     ]
-    return Table(caption, head, rows)
+    return Table("Scores", caption, head, rows)
 
 
 def _score_cells(method: MethodScores, labelled: bool) -> list[Cell]:
@@ -171,40 +193,67 @@ def _score_cells(method: MethodScores, labelled: bool) -> list[Cell]:
 def _values(findings: Findings, pictures: Pictures) -> Section:
     """Accuracy and criterion over the grid."""
     heading = "Over the grid" if findings.spec.search == "grid" else "Over the settings"
-    if findings.selection is None:
-        return Section(heading, [])
-    texts = {
-        "accuracy": captions.accuracy_caption(findings, findings.selection, pictures.heatmaps),
+    if findings.pick is None:
+        return Section("grid", heading, [])
+    texts: dict[str, str] = {
+        "accuracy": captions.accuracy_caption(findings, findings.pick, pictures.heatmaps),
         "criterion": captions.criterion_caption(findings.spec, pictures.heatmaps),
-        "pairs": captions.PAIRS_CAPTION,
-        "history": captions.HISTORY_CAPTION,
     }
-    return Section(heading, _drawings(pictures, texts))
+    if pictures.heatmaps:
+        shown = [value for value in VALUES if is_shown(findings, value)]
+        blocks = [block for value in shown for block in _heatmap(findings, pictures, value, texts[value])]
+    else:
+        blocks = _drawings(pictures, texts)
+    return Section(
+        "grid",
+        heading,
+        blocks + _drawings(pictures, {"pairs": captions.PAIRS_CAPTION, "history": captions.HISTORY_CAPTION}),
+    )
+
+
+def _heatmap(findings: Findings, pictures: Pictures, value: Value, caption: str) -> Iterator[Block]:
+    """A heatmap of links, its caption, and the figure for papers once that is drawn."""
+    yield heatmap(findings, heatmap_data(findings, value))
+    yield Paragraph(caption, "soft")
+    drawn = _drawings(pictures, {value: ""})
+    if drawn:
+        yield Fold("As a figure for papers", drawn)
 
 
 def _drawings(pictures: Pictures, texts: Mapping[str, str]) -> list[Block]:
     """Those of these drawings that there are, and what is to be said in place of others."""
     return [
-        Drawing(name, pictures.inline[name], text) if name in pictures.inline else Paragraph(pictures.remarks[name])
+        Drawing(name, pictures.titles[name], pictures.inline[name], text)
+        if name in pictures.inline
+        else Paragraph(pictures.remarks[name])
         for name, text in texts.items()
         if name in pictures.inline or name in pictures.remarks
     ]
 
 
+def _cluster_counts(findings: Findings, pictures: Pictures) -> Section:
+    """How many clusters there may be."""
+    blocks = _drawings(pictures, {"counts": captions.CLUSTER_COUNTS_CAPTION})
+    if findings.cluster_counts:
+        blocks.insert(0, Paragraph(wording.cluster_counts(findings.cluster_counts)))
+    return Section("counts", "How many clusters?", blocks)
+
+
 def _effects(findings: Findings, pictures: Pictures) -> Section:
-    """What each weight does, and the paper's claims."""
+    """What each weight does."""
     texts = {
         "importances": captions.IMPORTANCES_CAPTION,
         "marginals": captions.MARGINALS_CAPTION,
         "interactions": captions.INTERACTIONS_CAPTION,
     }
-    blocks = _drawings(pictures, texts)
-    if findings.claims:
-        blocks.append(_claims(findings))
-    return Section("What each weight does", blocks)
+    return Section("effects", "What each weight does", _drawings(pictures, texts))
 
 
-def _claims(findings: Findings) -> Table:
+def _claims(findings: Findings) -> Section:
+    """The paper's claims."""
+    heading = "The paper's claims"
+    if not findings.claims:
+        return Section("claims", heading, [])
     head = [*map(Cell, ("Claim", "Verdict", "Effect")), *map(numeric, ("p", "n", "Seeds"))]
     rows = [
         Row(
@@ -217,14 +266,18 @@ def _claims(findings: Findings) -> Table:
         )
         for claim in findings.claims
     ]
-    return Table(captions.claims_caption(findings), head, rows)
+    blocks: list[Block] = [Table("Claims", captions.claims_caption(findings), head, rows)]
+    if best := findings.most_accurate:
+        link = trial_link(linked_trial(findings, best), settings_text(findings, best))
+        blocks.append(Paragraph(Markup("The most accurate configuration, seen with the labels: {}.").format(link)))
+    return Section("claims", heading, blocks)
 
 
 def _audit(findings: Findings, pictures: Pictures) -> Section:
     """Whether the criterion was right."""
     heading = "Was the criterion right?"
     if not findings.audits:
-        return Section(heading, [])
+        return Section("audit", heading, [])
     numbers = ("ACC in %", "Regret, points", "Spearman's ρ", "Kendall's τ")
     head = [*map(Cell, ("Criterion", "Picks")), *map(numeric, numbers)]
     hidden = {LAMBDAS[0]} - set(findings.shown_settings)
@@ -234,96 +287,66 @@ def _audit(findings: Findings, pictures: Pictures) -> Section:
         settings = [f"{symbol(key)} = {label}" for key, label in labels.items() if key not in hidden]
         correlations = map(interval, (audit.spearman, audit.kendall))
         cells = [
-            Cell(joined(map(nowrap, settings))),
+            Cell(
+                trial_link(linked_trial(findings, findings.by_key[audit.configuration]), joined(map(nowrap, settings)))
+            ),
             *map(numeric, (percent(audit.accuracy), percent(audit.regret), *correlations)),
         ]
         style = "picked" if audit.criterion == findings.spec.criterion else ""
         rows.append(Row(wording.audited(audit, findings.spec), cells, style))
     blocks = [
         Paragraph(wording.AUDIT_INTRODUCTION),
-        Table(captions.audit_caption(findings, findings.audits[0]), head, rows),
+        Table("Criteria", captions.audit_caption(findings, findings.audits[0]), head, rows),
         *_drawings(pictures, {"audit": captions.AUDIT_FIGURE_CAPTION}),
     ]
-    return Section(heading, blocks)
+    return Section("audit", heading, blocks)
+
+
+def _early(findings: Findings, pictures: Pictures) -> Section:
+    """How early it was clear."""
+    blocks = _drawings(pictures, {"early": captions.EARLY_CAPTION})
+    if blocks and findings.early:
+        blocks.insert(0, Paragraph(wording.early(findings.early)))
+    return Section("early", "How early was it clear?", blocks)
 
 
 def _components(findings: Findings, pictures: Pictures) -> Section:
-    """What the components hold."""
-    heading = "What the components hold"
-    if findings.selection is None:
-        return Section(heading, [])
+    """What the components and clusters hold."""
+    heading = "What the components and clusters hold"
+    if findings.pick is None:
+        return Section("clusters", heading, [])
     texts = {"confusion": captions.CONFUSION_CAPTION, "projection": captions.PROJECTION_CAPTION}
     blocks: list[Block] = [
-        Paragraph(wording.components_introduction(findings.selection, pictures.missing)),
+        Paragraph(wording.components_introduction(findings.pick, pictures.missing)),
         *_drawings(pictures, texts),
     ]
-    if pictures.gallery:
-        blocks.append(Photograph("gallery", captions.GALLERY_ALTERNATIVE, captions.GALLERY_CAPTION))
+    if pictures.clusters:
+        blocks.insert(1, Paragraph(wording.CLUSTERS_PAGE))
+        blocks[2:2] = [cluster_fold(cluster) for cluster in pictures.clusters]
+    blocks += [picture for name in ("gallery", "doubtful") if (picture := pictures.galleries.get(name))]
     if findings.consensus is not None:
         blocks.append(Paragraph(wording.consensus(findings.consensus)))
-    if pictures.doubtful:
-        blocks.append(Photograph("doubtful", captions.DOUBTFUL_ALTERNATIVE, captions.DOUBTFUL_CAPTION))
-    if pictures.classes:
-        introduction = wording.classes_introduction(len(pictures.classes), pictures.class_count)
+    classes = [picture for name, picture in pictures.galleries.items() if name.startswith("class-")]
+    if classes:
+        introduction = wording.classes_introduction(len(classes), pictures.class_count)
         blocks += [Subheading("Classes by component"), Paragraph(introduction)]
-    blocks += [Photograph(file, captions.class_alternative(name)) for name, file in pictures.classes]
-    return Section(heading, blocks)
+    blocks += [Fold(picture.title, [replace(picture, title="")]) for picture in classes]
+    return Section("clusters", heading, blocks)
 
 
-def _trials(findings: Findings) -> Section:
-    """The trials, best criterion first, then those without one."""
-    scores = ("ACC", "NMI", "ARI", "ACC, argmax") if findings.labelled else ()
-    head = [
-        Cell("Trial"),
-        *map(numeric, (*map(symbol, findings.shown_settings), "Seed")),
-        Cell("Status"),
-        *map(numeric, ("Criterion", *scores, "Clusters", "Minutes")),
-        Cell("Notes"),
-    ]
-    criterion = findings.losses[findings.spec.criterion].to_numpy()
-    order = findings.results["status"].map({status.value: i for i, status in enumerate(TRIAL_ORDER)})
-    table = findings.results.assign(criterion=criterion, order=order).sort_values(["order", "criterion", "trial"])
-    picked, decimals = set(findings.picked["trial"]), _decimals(findings)
-    rows = [_trial(findings, row, row["trial"] in picked, decimals) for row in table.to_dict("records")]
-    return Section("All trials", [Table(captions.trials_caption(findings), head, rows, "trials")])
-
-
-def _decimals(findings: Findings) -> int:
-    """The decimals of the criterion."""
-    means = (c.criterion.mean for c in findings.configurations if c.status == Status.FINISHED)
-    return telling_decimals(means, 4, lower_is_better=True)
-
-
-def _trial(findings: Findings, row: Mapping[Any, Any], picked: bool, decimals: int) -> Row:
-    reason = (row["reason"],) if isinstance(row["reason"], str) else ()
-    notes = "; ".join((*(("picked",) if picked else ()), *reason, *_texts(row["warnings"])))
-    settings = (*findings.labels({key: row[key] for key in findings.shown_settings}).values(), number(row["seed"], 0))
-    cells = [*map(numeric, settings), Cell(row["status"])]
-    if row["status"] == Status.FINISHED:
-        columns = (*(f"scores.mixem.{metric}" for metric in SCORES), "scores.argmax.acc")
-        scores = [percent(row[column]) for column in columns] if findings.labelled else []
-        clusters, minutes = number(row["scores.mixem.clusters_used"], 0), number(row["seconds"] / 60, 1)
-        cells += [*map(numeric, (number(row["criterion"], decimals), *scores, clusters, minutes)), Cell(notes, "notes")]
-    else:
-        cells.append(Cell(notes, "notes", columns=8 if findings.labelled else 4))
-    return Row(Markup("<code>{}</code>").format(row["trial"]), cells, f"{'picked ' if picked else ''}{row['status']}")
-
-
-def _again(findings: Findings) -> Section:
-    """Where it comes from, and how to run it again."""
-    results, run = findings.results, findings.run
+def _provenance(findings: Findings) -> Section:
+    """What was swept, where it comes from, and how to run it again."""
+    results = findings.results
     keys = [str(key) for key in results if str(key).startswith("provenance.") and key != "provenance.data"]
     values = {key: _distinct(results[key].dropna()) for key in keys}
     rows = [(wording.provenance_label(key), ", ".join(texts)) for key, texts in values.items() if texts]
-    folder = shlex.quote(run.path.name if run.is_local and run.path.is_absolute() else str(run))
-    blocks: list[Block] = [Definitions(rows), Paragraph(wording.PROVENANCE_REMARK)] if rows else []
-    blocks += [Code(wording.commands(folder, findings.overrides)), Paragraph(wording.tables(findings))]
-    return Section("Provenance and how to run it again", blocks)
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    """A cell's lines of text; empty where it has none."""
-    return tuple(map(str, value)) if isinstance(value, tuple) else ()
+    blocks: list[Block] = [Subheading("What was swept"), _swept(findings)]
+    blocks += (
+        [Subheading("Versions and checksums"), Definitions(rows), Paragraph(wording.PROVENANCE_REMARK)] if rows else []
+    )
+    commands = wording.commands(folder_of(findings), findings.overrides)
+    blocks += [Subheading("How to run it again"), Code(commands), Paragraph(wording.tables(findings))]
+    return Section("provenance", "Provenance and how to run it again", blocks)
 
 
 def _column(results: pd.DataFrame, key: str) -> "pd.Series[Any]":

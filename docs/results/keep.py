@@ -1,7 +1,7 @@
 """Copies the records of a run: `python docs/results/keep.py RUN FOLDER`.
 
 Of every finished trial and base encoder the configuration, metrics, result and clusters, no weights and no pictures:
-what `mixem audit` and `mixem report` read. Where the images lay is left out.
+what `mixem audit` and `mixem report` read. Where images and encoders lay is left out.
 """
 
 import re
@@ -31,7 +31,8 @@ def keep(run: Path, target: Path) -> None:
             with np.load(result.parent / "embedding.npz") as arrays:
                 np.savez_compressed(folder / "embedding.npz", **{key: arrays[key] for key in KEPT if key in arrays})
     for file in target.rglob("*.yaml"):
-        file.write_text(re.sub(r"\broot: [^,}\n]+", "root: null", file.read_text()))
+        text = re.sub(r"\broot: [^,}\n]+", "root: null", file.read_text())
+        file.write_text(re.sub(r"\bstart: [^,}\n]*/([^,}\n]+)", r"start: \1", text))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from torchvision.datasets.utils import download_and_extract_archive, download_ur
 
 from mixem.config import DataConfig
 from mixem.data.dataset import load_dataset
+from mixem.data.pictures import Position
 from mixem.data.sources import SOURCES, damaged, data_folder, locate, present_files, reading
 from mixem.errors import DataError
 from mixem.settings import preset_names, preset_values, validate
@@ -21,11 +22,11 @@ TIMEOUT = 30.0
 """Seconds without an answer after which a download is given up."""
 
 
-def obtain(name: str, root: str | None, report: Callable[[str], None]) -> list[str]:
+def obtain(name: str, root: str | None, report: Callable[[str], None], position: Position | None = None) -> list[str]:
     """Make sure that a dataset is there and whole: download what is missing, compare every file's checksum, read it.
 
     `root` is where it is looked for and downloaded to. If None, the default data folder. `report` is given a line
-    before each long step. Returns lines that describe the dataset.
+    before each long step; `position` as in `load_dataset`. Returns lines that describe the dataset.
 
     Raises ConfigError for an unknown name, DataError where a download fails or a file is damaged.
     """
@@ -36,7 +37,7 @@ def obtain(name: str, root: str | None, report: Callable[[str], None]) -> list[s
         if len(paths) < len(SOURCES[data.name].files):
             _download(data, report)
         _verify(data, report)
-    dataset = load_dataset(data, report)
+    dataset = load_dataset(data, report, position)
     lines = []
     for split, pool in dataset.pools.items():
         kind = "unlabelled" if pool.labels is None else f"{len(pool.class_names)} classes"

@@ -1,25 +1,24 @@
 """A folder of pictures as a dataset."""
 
-import time
 import warnings
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from mixem.config import DataConfig
+from mixem.data.cache import Kind
 from mixem.data.image_set import ImageSet
 from mixem.data.listing import Listing
-from mixem.data.picture import Picture, max_megapixels, read_picture, suffixes
+from mixem.data.opening import max_megapixels, suffixes
+from mixem.data.pictures import PictureFiles, Position
+from mixem.data.pixels import PixelFile
 from mixem.data.sources import data_folder, reading
 from mixem.errors import ConfigError, DataError
-from mixem.runtime import cores
-
-PROGRESS_SECONDS = 10.0
-"""Seconds between two lines that tell how many pictures are read."""
 
 
 class Split(NamedTuple):
@@ -32,45 +31,77 @@ class Split(NamedTuple):
     class_names: tuple[str, ...]
 
 
-def read_image_folder(data: DataConfig, report: Callable[[str], object] = lambda line: None) -> dict[str, ImageSet]:
+class Folder(NamedTuple):
+    """What a folder of pictures comes to."""
+
+    pools: dict[str, ImageSet]
+    file: PixelFile | None
+    """Holds the images of the pools, one pool after another. If None, they lie in memory alone."""
+
+
+def read_image_folder(
+    data: DataConfig, report: Callable[[str], object] = lambda line: None, position: Position | None = None
+) -> Folder:
     """The pictures of `data.root/train` and `data.root/test`, in whatever case, or of `data.root` itself as both.
 
     Each holds either one folder per class or, unlabelled, the pictures themselves. `report` is given a line before
-    the first picture is read, some on the way, and one that counts what was read and what was left out.
+    the first picture is read and one that counts what was read and what was left out; `position` how far the reading
+    is. If None, lines say so now and then.
 
     Raises ConfigError without a root, and DataError for a folder without pictures, a picture that cannot be read, and
     classes that differ.
     """
     if not data.root:
-        raise ConfigError("data.root: missing; image_folder needs the folder that holds the pictures")
+        raise ConfigError("data.root: missing; it names the folder of the pictures: --set data.root=/path/to/pictures")
     root = data_folder(data.root)
     with reading(root, data), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, of what is read all the same
         if not root.is_dir():
-            raise DataError(f"data.root: {root} is not a folder")
+            what = "is a file, and the folder of the pictures is needed" if root.exists() else "is not there"
+            arrays = "; arrays in an .npz file are data.name=arrays" if root.suffix == ".npz" else ""
+            raise ConfigError(f"data.root: {root} {what}{arrays}")
         report(f"image_folder: reading the pictures in {root}")
-        return _Reading(root, data, report).pools()
+        return _Reading(root, data, report, position).folder()
+
+
+def list_splits(root: Path) -> dict[str, Split]:
+    """The pictures that `read_image_folder` would read of a folder, by split: `train`, and `test` where it is apart.
+
+    None is opened. Raises DataError for a folder without pictures, and for classes that differ.
+    """
+    data = DataConfig(name="image_folder", root=str(root))
+    with reading(root, data):
+        if not root.is_dir():
+            raise DataError(f"{root}: not a folder")
+        return _Reading(root, data, lambda line: None, None).splits()
 
 
 class _Reading:
     """Reads a folder's splits, and counts."""
 
-    def __init__(self, root: Path, data: DataConfig, report: Callable[[str], object]) -> None:
-        self.root, self.data, self.report = root, data, report
+    def __init__(
+        self, root: Path, data: DataConfig, report: Callable[[str], object], position: Position | None
+    ) -> None:
+        self.root, self.data, self.report, self.position = root, data, report, position
         self.listing = Listing(root)
-        self.total = self.done = self.read = self.firsts = 0
-        """Pictures there are, gone through, read, and how many of these are the first of several in their file."""
-        self._reported_at = time.monotonic()
 
-    def pools(self) -> dict[str, ImageSet]:
+    def folder(self) -> Folder:
         """The images of both splits."""
-        splits = self._splits()
-        self.total = sum(len(split.paths) for split in splits.values())
-        pools = {name: self._read(split) for name, split in splits.items()}
-        self.report(self._summary())
-        return pools if "test" in pools else {"train": pools["train"], "test": pools["train"]}
+        splits = self.splits()
+        paths = [path for split in splits.values() for path in split.paths]
+        images, kinds, file = PictureFiles(self.root, paths, self.data, self.report, self.position).pixels()
+        if too_large := int((kinds == Kind.TOO_LARGE).sum()):
+            self.listing.left_out[f"above {max_megapixels():,.0f} megapixels"] = too_large
+        pools, done = {}, 0
+        for name, split in splits.items():
+            of_split = kinds[done : done + len(split.paths)]
+            done += len(split.paths)
+            pool, images = images.tensor_split([int((of_split != Kind.TOO_LARGE).sum())])
+            pools[name] = self._pool(split, of_split, pool)
+        self.report(self._summary(kinds))
+        return Folder(pools if "test" in pools else {"train": pools["train"], "test": pools["train"]}, file)
 
-    def _splits(self) -> dict[str, Split]:
+    def splits(self) -> dict[str, Split]:
         """The splits, by name; the root by itself is `train`."""
         folders, pictures = self.listing.entries(self.root)
         names = {name: [path for path in folders if path.name.lower() == name] for name in ("train", "test")}
@@ -110,45 +141,26 @@ class _Reading:
         holds = f"; it holds {left_out}" if str(left_out) else ""
         return DataError(f"{folder}: no picture found; {needed}{holds}")
 
-    def _read(self, split: Split) -> ImageSet:
-        """The images of a split, without those that are too large."""
-        images = torch.empty(len(split.paths), self.data.channels, *[self.data.image_size] * 2, dtype=torch.uint8)
-        kept = []
-        for row, picture in enumerate(self._pictures(split.paths)):
-            if picture is None:
-                self.listing.left_out[f"above {max_megapixels():,.0f} megapixels"] += 1
-            else:
-                images[row] = picture.pixels
-                self.firsts += picture.is_first_of_several
-                kept.append(row)
-        self.read += len(kept)
-        everything = ImageSet(images, torch.tensor(split.labels) if split.labels else None, split.class_names)
-        if len(kept) == len(everything):
-            return everything
-        labels = {split.labels[row] for row in kept if split.labels}
+    def _pool(self, split: Split, kinds: NDArray[np.uint8], images: Tensor) -> ImageSet:
+        """The images of a split, without the pictures that are too large."""
+        kept = (kinds != Kind.TOO_LARGE).nonzero()[0].tolist()
+        labels = {split.labels[number] for number in kept if split.labels}
         if not kept or len(labels) < len(split.class_names):
             name = next((name for label, name in enumerate(split.class_names) if label not in labels), "")
             raise DataError(f"{split.folder / name}: every picture is above {max_megapixels():,.0f} megapixels")
-        return everything.subset(torch.tensor(kept))
+        return ImageSet(
+            images,
+            torch.tensor([split.labels[number] for number in kept]) if split.labels else None,
+            split.class_names,
+            tuple(split.paths[number].relative_to(self.root).as_posix() for number in kept),
+        )
 
-    def _pictures(self, paths: list[Path]) -> Iterator[Picture | None]:
-        """The pictures in their order, read by several threads: decoding does not hold Python's lock."""
-        threads = ThreadPoolExecutor(cores())
-        try:
-            for picture in threads.map(partial(read_picture, data=self.data), paths):
-                self.done += 1
-                if time.monotonic() - self._reported_at >= PROGRESS_SECONDS:
-                    self._reported_at = time.monotonic()
-                    self.report(f"image_folder: {self.done:,} of {self.total:,} pictures read")
-                yield picture
-        finally:
-            threads.shutdown(cancel_futures=True)
-
-    def _summary(self) -> str:
+    def _summary(self, kinds: NDArray[np.uint8]) -> str:
         """What was read and what was left out, such as `802 pictures read; left out: 248 .svg, 3 hidden`."""
-        parts = [f"{self.read:,} picture{'' if self.read == 1 else 's'} read"]
-        if self.firsts:
-            parts.append(f"of {self.firsts:,} with several pages or frames the first one")
+        read = int((kinds != Kind.TOO_LARGE).sum())
+        parts = [f"{read:,} picture{'' if read == 1 else 's'} read"]
+        if firsts := int((kinds == Kind.FIRST_OF_SEVERAL).sum()):
+            parts.append(f"of {firsts:,} with several pages or frames the first one")
         if left_out := str(self.listing):
             parts.append(f"left out: {left_out}")
         return f"image_folder: {'; '.join(parts)}"

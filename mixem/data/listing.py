@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from mixem.data.picture import suffixes
+from mixem.data.opening import suffixes
 
 SYSTEM_FOLDERS = frozenset(
     {

@@ -13,7 +13,8 @@ from mixem.checkpoint import save_arrays
 from mixem.config import Config
 from mixem.data.dataset import ImageSet
 from mixem.runtime import derive_seed
-from mixem.scoring.clustering import Embedding, Labels
+from mixem.scoring.arrays import Labels
+from mixem.scoring.clustering import Embedding
 
 PER_COMPONENT = 20
 """Random images of every mixture component."""

@@ -1,13 +1,15 @@
 """How a trial's clustering looks without labels, on its validation images: criteria to hold beside the losses."""
 
 import torch
-from sklearn.metrics import adjusted_rand_score, davies_bouldin_score, silhouette_score
+from sklearn.metrics import adjusted_rand_score, davies_bouldin_score
 from torch import Tensor, nn
 
 from mixem.augment import SimCLRAugment
 from mixem.config import Config
 from mixem.runtime import autocast, generator, resolve_device, resolve_precision
-from mixem.scoring.clustering import Labels, embed, kmeans_from_components
+from mixem.scoring.arrays import Labels
+from mixem.scoring.clustering import embed, kmeans_from_components
+from mixem.scoring.estimators import estimators
 
 
 def label_free(model: nn.Module, images: Tensor, config: Config) -> dict[str, float]:
@@ -19,7 +21,8 @@ def label_free(model: nn.Module, images: Tensor, config: Config) -> dict[str, fl
     """
     features, p = embed(model, images.cpu(), config)
     assert p is not None
-    clusters, dominant = kmeans_from_components(features, p), p.argmax(axis=1)
+    by = estimators(resolve_device(config.runtime))
+    (clusters, _), dominant = kmeans_from_components(features, p, by), p.argmax(axis=1)
     first, second = (_dominant_components(model, images, config, draw) for draw in range(2))
     criteria = {
         "confidence": float(p.max(axis=1).mean()),
@@ -27,7 +30,7 @@ def label_free(model: nn.Module, images: Tensor, config: Config) -> dict[str, fl
         "augmentations": float(adjusted_rand_score(first, second)),
     }
     if 1 < len(set(clusters.tolist())) < len(features):
-        criteria["silhouette"] = float(silhouette_score(features, clusters))
+        criteria["silhouette"] = by.silhouette(features, clusters)
         criteria["davies_bouldin"] = float(davies_bouldin_score(features, clusters))
     return criteria
 

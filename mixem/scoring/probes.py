@@ -2,16 +2,13 @@
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from mixem.config import Config
 from mixem.data.dataset import Dataset
-from mixem.runtime import derive_seed
+from mixem.runtime import derive_seed, resolve_device
 from mixem.scoring.clustering import Embedding, embed
+from mixem.scoring.estimators import estimators
 
 MOST_IMAGES = 10_000
 """At most this many labelled training images are used."""
@@ -33,11 +30,9 @@ def probe(model: nn.Module, test: Embedding, dataset: Dataset, config: Config) -
     if len(np.unique(labels)) < 2:
         return {}
     features = embed(model, chosen.images, config).features
-    classifiers = {
-        "linear": make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
-        "knn": KNeighborsClassifier(min(NEIGHBOURS, len(labels)), metric="cosine"),
+    by, neighbours = estimators(resolve_device(config.runtime)), min(NEIGHBOURS, len(labels))
+    predicted = {
+        "linear": by.linear(features, labels, test.features),
+        "knn": by.knn(features, labels, test.features, neighbours),
     }
-    return {
-        name: float(classifier.fit(features, labels).score(test.features, truth.numpy()))
-        for name, classifier in classifiers.items()
-    }
+    return {name: float((classes == truth.numpy()).mean()) for name, classes in predicted.items()}

@@ -1,4 +1,4 @@
-"""Reads a page: its tags, ids, addresses and the text outside style and pictures."""
+"""Reads a page: its tags, ids, addresses, drawings, and the text outside style, script and pictures."""
 
 from html.parser import HTMLParser
 
@@ -15,6 +15,8 @@ class Page(HTMLParser):
         self.addresses: list[str] = []
         self.ids: list[str] = []
         self.words: list[str] = []
+        self.drawings: set[str] = set()
+        self.titles: list[str] = []
         self.feed(html)
         assert self.open == []
 
@@ -22,6 +24,8 @@ class Page(HTMLParser):
         self.tags.append(tag)
         self.addresses += [v or "" for k, v in attrs if k.split(":")[-1] in ("src", "href", "srcset", "action")]
         self.ids += [v or "" for k, v in attrs if k == "id"]
+        self.drawings |= {v or "" for k, v in attrs if k == "data-name"}
+        self.titles += [v or "" for k, v in attrs if k == "title"]
         if tag not in VOID:
             self.open.append(tag)
 
@@ -33,14 +37,9 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self.open and "svg" not in self.open:
+        if not {"style", "script", "svg"} & set(self.open):
             self.words.append(data)
 
     @property
     def text(self) -> str:
         return " ".join(" ".join(self.words).split())
-
-    @property
-    def drawings(self) -> set[str]:
-        """The names of the drawings whose ids the page has."""
-        return {id.partition("-")[0] for id in self.ids}

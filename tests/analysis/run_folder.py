@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import yaml
+from numpy.typing import NDArray
 
 from analysis.findings import Findings
 from mixem.config import Config, LossWeights
@@ -158,6 +160,20 @@ class RunBuilder:
             names = np.array(["cat", "dog", "$2 bill"] if labels else [], dtype=np.str_)
             np.savez(folder.examples_file, positions=positions, images=pixels[positions], class_names=names)
         return folder
+
+    def keep_clusters(self, trial: str, clusters: NDArray[np.int64]) -> None:
+        """Keep the clusters of a trial's test images, and nothing else of its embedding."""
+        np.savez(self.folder(trial).embedding_file, clusters=clusters.astype(np.int16))
+
+    def assign(self, trial: str, clusters: Sequence[int] = (0, 1, 0, 1)) -> None:
+        """Keep where a trial has put its pictures, and the list of these."""
+        numbers = list(range(len(clusters)))
+        half = [0.5] * len(clusters)
+        table = {"picture": numbers, "cluster": clusters, "component": clusters}
+        table |= {"probability": half, "distance": half, "margin": [number / 10 for number in numbers]}
+        pd.DataFrame(table).to_parquet(self.folder(trial).assignments_file)
+        paths = [f"{number}.png" for number in numbers]
+        pd.DataFrame({"picture": numbers, "path": paths, "split": "train+test"}).to_parquet(self.run.pictures_file)
 
     def base(self, config: Config, labels: bool = True) -> None:
         """The base encoder of a configuration, and the baselines on it."""

@@ -152,6 +152,7 @@ def test_a_judgement_holds_the_pick_and_its_worth(criterion: str, sign: int, key
         accuracy=SHARES[key],
         best=0.75,
         seeds=2,
+        trials=("a0", "b0", "c0") if sign > 0 else ("a1", "b0", "c1"),
         spearman=spearman,
         kendall=kendall,
     )

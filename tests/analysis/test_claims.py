@@ -314,6 +314,7 @@ AUDIT = Audit(
     accuracy=NO_SPREAD,
     best=0.9,
     seeds=3,
+    trials=tuple("abcdefg"),
     spearman=correlations([-1, -2, -3, -4, -5, -6, -7], [0.9, 0.8, 0.85, 0.6, 0.7, 0.4, 0.5])[0],
     kendall=correlations([], [])[1],
 )

@@ -116,6 +116,26 @@ def test_other_versions_are_named_and_agree(pair: Pair) -> None:
     assert "torch: 2.11.0 and 9.9" in text(*pair)
 
 
+ORDER = "sums are added in an order that varies"
+
+
+@pytest.mark.parametrize(
+    ("where", "varies"),
+    [({}, False), ({"device": "cuda"}, True), ({"device": "cuda", "deterministic": "yes"}, False)],
+)
+def test_a_gpu_is_named_as_what_may_differ(apart: Pair, where: dict[str, str], varies: bool) -> None:
+    for run in apart:
+        for trial in run.configs:
+            change(run, trial, "provenance", {**PROVENANCE, **where})
+    assert (ORDER in text(*apart)) == varies
+    assert ORDER not in text(*apart, tolerance=10)
+
+
+def test_trials_of_a_deterministic_run_are_the_same(pair: Pair, tmp_path: Path) -> None:
+    again = RunBuilder(tmp_path / "again", axes={**AXES, "runtime.deterministic": [True]}).finish_all()
+    assert comparison_of(pair[0], again).agree
+
+
 def test_threads_as_number_and_as_text_are_the_same(pair: Pair) -> None:
     for trial in pair[1].configs:
         change(pair[1], trial, "provenance.threads", "2")

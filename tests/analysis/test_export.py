@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from analysis import export as export_module
+from analysis import wording
 from analysis.export import export, export_baseline, write_best
+from analysis.report import write_report
 from mixem.errors import CheckpointError, ConfigError, MixemError
 from mixem.settings import base_hash, load_config
 from tests.analysis.run_folder import RunBuilder, change_record
@@ -35,6 +37,15 @@ def test_comments_say_where_it_comes_from(whole: RunBuilder, tmp_path: Path) -> 
         assert words in text
 
 
+def test_an_encoder_that_saw_labels_is_named(tmp_path: Path) -> None:
+    axes = {"model.start": ["imagenet"], "model.start_sha256": ["f37072fd"], "model.start_labels": ["used"]}
+    findings = RunBuilder(tmp_path / "run", axes={**axes, "loss.lambda2": [0.0, 0.1]}).finish_all().findings()
+    sentence = "Its encoder starts from imagenet, which was trained with labels."
+    assert f"# {sentence}\n" in comments(export(findings, tmp_path / "out").config)
+    assert wording.encoder_starts(findings) == [sentence]
+    assert sentence in write_report(findings).read_text()
+
+
 def test_the_best_configuration_goes_into_the_run_folder(small: RunBuilder) -> None:
     paths = write_best(small.finish_all().findings())
     assert (paths.config, paths.weights) == small.run.best_files
@@ -43,8 +54,8 @@ def test_the_best_configuration_goes_into_the_run_folder(small: RunBuilder) -> N
 
 def test_the_baseline_is_the_base_encoder_of_the_pick(small: RunBuilder, tmp_path: Path) -> None:
     findings = small.finish_all().findings()
-    assert findings.selection
-    config = small.configs[findings.selection.representative]
+    assert findings.pick
+    config = small.configs[findings.pick.representative]
     base = small.run.base(base_hash(config))
     base.weights_file.write_bytes(b"weights of the base encoder")
     paths = export_baseline(findings, tmp_path)
@@ -74,11 +85,11 @@ def test_a_trial_is_exported_by_its_prefix(small: RunBuilder, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("trial", "words"),
     [
-        ("zzz", "no trial 'zzz' in this run; it has: .*{failed}"),
-        ("", "fits several trials"),
+        ("zzz", "--trial: 'zzz' is none of the trials, which are .*{failed}"),
+        ("", "fits several of the trials"),
         ("{failed}", "is failed"),
         ("{pending}", "is pending"),
-        ("../trials/{failed}", "no trial"),
+        ("../trials/{failed}", "is none of the trials"),
     ],
 )
 def test_only_a_finished_trial_is_exported(small: RunBuilder, tmp_path: Path, trial: str, words: str) -> None:

@@ -12,10 +12,10 @@ import pytest
 
 import analysis
 from analysis import findings, load_results, load_run
-from analysis.figures import pictures
+from analysis.figures import heatmap, pictures
 from analysis.findings import Findings
 from analysis.report import write_answer
-from mixem.errors import ConfigError
+from mixem.errors import CheckpointError, ConfigError, MixemError
 from mixem.run import Run, Status
 from tests.analysis.run_folder import RunBuilder, change_record
 
@@ -67,8 +67,8 @@ def test_an_answer_of_27_trials_computes_everything_once(run: RunBuilder, monkey
     calls: Counter[str] = Counter()
     readings = ((Run, "spec"), (Run, "snapshot"), (findings, "results_of"))
     choices = ("varying_settings", "losses", "configurations", "choose", "selection_of", "accuracies")
-    judgements = ("seed_agreement", "criteria", "audit", "claims", "scored_trials")
-    figures = ("marginals", "interactions", "audit_panels", "confusion", "gallery", "shown_classes", "load_embedding")
+    judgements = ("seed_agreement", "criteria", "audit", "claims", "scored_trials", "load_embedding")
+    figures = ("marginals", "interactions", "audit_panels", "confusion", "gallery", "shown_classes")
     for owner, name in readings:
         count_calls(monkeypatch, calls, owner, name)
     for name in (*choices, *judgements):
@@ -84,16 +84,16 @@ def test_an_answer_of_27_trials_computes_everything_once(run: RunBuilder, monkey
 
 def test_findings_do_not_look_at_the_folder_again(small: RunBuilder) -> None:
     findings = small.finish_all().findings()
-    before = findings.selection
+    before = findings.pick
     for trial in small.configs:
         small.folder(trial).result_file.unlink()
-    assert findings.selection is before
-    assert small.findings().selection is None
+    assert findings.pick is before
+    assert small.findings().pick is None
 
 
 def test_without_a_pick_the_reason_is_said(run: RunBuilder) -> None:
     findings = run.findings()
-    assert findings.selection is None
+    assert findings.pick is None
     assert findings.why_none == "no configuration has all its trials finished, so there is none to pick yet"
     assert findings.picked.empty
 
@@ -101,9 +101,9 @@ def test_without_a_pick_the_reason_is_said(run: RunBuilder) -> None:
 def test_another_criterion_is_an_override(small: RunBuilder) -> None:
     findings = small.finish_all().findings("criterion=contrastive")
     assert findings.overrides == ("criterion=contrastive",)
-    assert findings.selection
-    assert findings.selection.criterion == "contrastive"
-    assert findings.selection.mean == min(c.criterion.mean for c in findings.configurations)
+    assert findings.pick
+    assert findings.pick.criterion == "contrastive"
+    assert findings.pick.mean == min(c.criterion.mean for c in findings.configurations)
 
 
 def test_no_run_folder_is_an_error(tmp_path: Path) -> None:
@@ -133,8 +133,8 @@ def test_the_gain_is_paired_by_seed(small: RunBuilder) -> None:
         small.finish(trial, acc=0.7 + 0.02 * config.seed)
     gain = small.findings().gain
     assert gain
-    assert (gain.mean, gain.n) == pytest.approx((0.06, 2))
-    assert gain.std == pytest.approx(0.01 / 2**0.5)
+    assert (gain.share.mean, gain.share.n) == pytest.approx((0.06, 2))
+    assert gain.share.std == pytest.approx(0.01 / 2**0.5)
 
 
 def test_scores_are_means_over_the_picks_trials(small: RunBuilder) -> None:
@@ -152,3 +152,59 @@ def test_starts_of_k_means_stand_beside_the_scores(one_seed: RunBuilder) -> None
     assert findings.starts
     assert tuple(findings.starts) == pytest.approx((2, 0.05))
     assert [method.name for method in findings.context] == ["SimCLR + K-means, mean over single random starts"]
+
+
+# What a notebook has of it
+
+
+def test_curves_have_a_row_for_every_epoch(small: RunBuilder) -> None:
+    first, second, *_ = small.finish_all().configs
+    small.folder(first).write_metrics([{"epoch": 1, "train_push": 0.5}, {"epoch": 2, "train_push": -1e-9}])
+    small.folder(second).write_metrics([{"epoch": 1, "train_push": 2.0, "validation_push": 3.0}])
+    curves = small.findings().curves().set_index(["trial", "epoch"])
+    assert curves["train_push"].to_dict() == {(first, 1): 0.5, (first, 2): -1e-9, (second, 1): 2.0}
+    assert curves["validation_push"].dropna().to_dict() == {(second, 1): 3.0}
+
+
+def test_a_run_without_metrics_has_no_curves(small: RunBuilder) -> None:
+    assert len(small.finish_all().findings().curves()) == 0
+
+
+def test_assignments_are_those_of_the_pick_with_their_paths(small: RunBuilder) -> None:
+    findings = small.finish_all().findings()
+    assert findings.pick
+    small.assign(findings.pick.representative, clusters=(1, 0, 1))
+    table = findings.assignments()
+    assert table["cluster"].tolist() == [1, 0, 1]
+    assert table["path"].tolist() == ["0.png", "1.png", "2.png"]
+    small.run.pictures_file.unlink()
+    assert "path" not in findings.assignments(findings.pick.representative)
+
+
+def test_a_trial_without_assignments_says_so(small: RunBuilder) -> None:
+    findings = small.finish_all().findings()
+    with pytest.raises(CheckpointError, match=r"assignments\.parquet: no such file"):
+        findings.assignments()
+    assert findings.pick
+    small.folder(findings.pick.representative).assignments_file.write_bytes(b"no table")
+    with pytest.raises(CheckpointError, match="damaged"):
+        findings.assignments()
+
+
+def test_assignments_without_a_pick_say_why(small: RunBuilder) -> None:
+    with pytest.raises(MixemError, match="no configuration has all its trials finished"):
+        small.findings().assignments()
+
+
+def test_a_notebook_shows_the_answer(small: RunBuilder) -> None:
+    small.spec(name="a-sweep")
+    assert "no configuration has all its trials finished" in small.findings()._repr_html_()
+    shown = small.finish_all().findings()._repr_html_()
+    assert "<strong>a-sweep</strong>" in shown
+    assert "SimCLR + K-means" in shown
+    assert "ACC" in shown
+
+
+def test_the_heatmap_is_a_figure(small: RunBuilder) -> None:
+    assert len(heatmap(small.finish_all().findings()).axes) > 0
+    assert len(heatmap(small.findings(), "criterion").axes) > 0

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from analysis.figures.heatmap import draw_heatmap, heatmap_data
+from analysis.figures.heatmaps import draw_heatmap, heatmap_data
 from analysis.figures.interactions import draw_interactions, interactions
 from analysis.figures.marginals import draw_marginals, marginals
 from analysis.findings import Findings

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -152,16 +153,16 @@ def test_runs_have_the_shortest_names_that_tell_them_apart() -> None:
 
 
 def lambda2(findings: Findings) -> float:
-    assert findings.selection
-    return float(findings.selection.settings["loss.lambda2"])
+    assert findings.pick
+    return float(findings.pick.settings["loss.lambda2"])
 
 
 def test_the_product_picks_what_the_laboratory_does(run: RunBuilder) -> None:
     findings = finish(run, SWAPPED).findings()
     bench = Bench.of(findings, "three")
     choice = bench.configurations[int(RULES["reference-ties-1"](bench.evidence).argmin())]
-    assert findings.selection
-    assert findings.selection.configuration == choice.key
+    assert findings.pick
+    assert findings.pick.configuration == choice.key
     assert lambda2(findings) == 0.1
 
 
@@ -171,10 +172,10 @@ def test_the_choice_is_said_in_a_sentence_with_its_numbers(run: RunBuilder) -> N
         "2 of 3 configurations cannot be told apart by validation loss; of them the clusters of (0.1, 0.05, 0.1) "
         f"agree best between seeds: {findings.agreement:.2f}"
     )
-    assert findings.selection
+    assert findings.pick
     assert 0.8 < findings.agreement < 0.9
     assert decided(findings) == sentence
-    assert picked(findings, findings.selection).splitlines()[1] == sentence
+    assert picked(findings, findings.pick).splitlines()[1] == sentence
     assert f"# {sentence}\n" in write_best(findings).config.read_text()
 
 
@@ -254,3 +255,22 @@ def test_one_seed_is_decided_by_agreement_between_augmentations(tmp_path: Path) 
     assert decided(findings).endswith(
         "the dominant components of (0.1, 0.05, 0.1) agree best between augmentations: 0.75"
     )
+
+
+def test_the_documented_table_is_that_of_the_kept_runs() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    regrets = 100 * overall(pd.read_csv(docs / "results" / "audit.csv"))
+    lines = (docs / "selection.md").read_text(encoding="utf-8").replace("**", "").splitlines()
+    for rule in RULES:
+        mean, largest = (regrets.loc[rule][column] for column in ("mean", "largest"))
+        cells = [regret_cell(*regret) for regret in zip(mean, largest, strict=True)]
+        worst = "–" if mean.isna().any() else f"{largest.max():.1f}"
+        name = "`agreement` between seeds" if rule == "agreement" else f"`{rule}`"
+        assert f"| {' | '.join([name, *cells, worst])} |" in lines
+
+
+def regret_cell(mean: float, largest: float) -> str:
+    """Such as `2.6 (4.4)`, `3.8` where they are equal, a dash where the rule cannot judge the run."""
+    if math.isnan(mean):
+        return "–"
+    return f"{mean:.1f}" if f"{mean:.1f}" == f"{largest:.1f}" else f"{mean:.1f} ({largest:.1f})"

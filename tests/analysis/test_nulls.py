@@ -78,8 +78,8 @@ def test_null_can_be_picked_and_is_called_null(run: RunBuilder) -> None:
         if config.model.width is None:
             run.finish(trial, validation={"contrastive": 3.0})
     findings = run.findings()
-    assert findings.selection
-    assert "model.width = null" in settings_line(findings.selection.settings)
+    assert findings.pick
+    assert "model.width = null" in settings_line(findings.pick.settings)
     assert len(findings.picked) == 2
     assert "width: null" in export(findings, run.path / "best").config.read_text()
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis import wording
-from analysis.figures.heatmap import draw_heatmap, heatmap_data
+from analysis.figures.heatmaps import draw_heatmap, heatmap_data
 from analysis.findings import Findings
 from analysis.race import next_round, replay
 from analysis.selection import finalists
@@ -165,7 +165,7 @@ def test_a_race_round_by_round_is_the_one_that_is_replayed(tmp_path: Path, seed:
         rounds.append(set(due.going_on))
     race = replay(whole, SEEDS)
     assert rounds == list(map(set, race.rounds))
-    assert (len(ran), race.pick) == (race.trials, replace(so_far()).selection.configuration)  # type: ignore[union-attr]
+    assert (len(ran), race.pick) == (race.trials, replace(so_far()).pick.configuration)  # type: ignore[union-attr]
 
 
 @pytest.fixture
@@ -176,12 +176,12 @@ def over(tmp_path: Path) -> RunBuilder:
 
 def test_the_choice_is_made_among_those_with_the_most_seeds(over: RunBuilder) -> None:
     findings = over.findings()
-    assert findings.selection
-    assert (findings.selection.settings["loss.lambda2"], findings.selection.n) == (0.0, 3)
+    assert findings.pick
+    assert (findings.pick.settings["loss.lambda2"], findings.pick.n) == (0.0, 3)
     assert findings.ties
     assert (findings.ties.compared, findings.ties.why_none) == (2, "")
     audit = next(audit for audit in findings.audits if audit.criterion == "reference")
-    assert (audit.configuration, audit.n) == (findings.selection.configuration, 3)
+    assert (audit.configuration, audit.n) == (findings.pick.configuration, 3)
 
 
 def test_those_told_apart_before_are_counted_among_the_compared(tmp_path: Path) -> None:
@@ -194,8 +194,8 @@ def test_those_told_apart_before_are_counted_among_the_compared(tmp_path: Path) 
 def test_without_a_race_all_configurations_can_be_picked(over: RunBuilder) -> None:
     over.spec(seeds=None)
     findings = over.findings()
-    assert findings.selection
-    assert findings.selection.settings["loss.lambda2"] == 0.5
+    assert findings.pick
+    assert findings.pick.settings["loss.lambda2"] == 0.5
 
 
 def test_finalists_have_the_most_trials(over: RunBuilder) -> None:

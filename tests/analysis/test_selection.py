@@ -244,12 +244,12 @@ def stop(run: RunBuilder, trial: str) -> None:
 def test_only_configurations_with_all_trials_finished_are_eligible(
     small: RunBuilder, change: Callable[[RunBuilder, str], None], status: Status
 ) -> None:
-    before = small.finish_all().findings().selection
+    before = small.finish_all().findings().pick
     assert before
     change(small, before.trials[1])
     findings = small.findings()
-    assert findings.selection
-    assert findings.selection.configuration != before.configuration
+    assert findings.pick
+    assert findings.pick.configuration != before.configuration
     assert {c.key: c.status for c in findings.configurations}[before.configuration] == status
 
 
@@ -323,7 +323,8 @@ def test_seeds_and_places_do_not_vary(key: str) -> None:
 
 
 def test_places_are_no_settings() -> None:
-    places = {"data.root", "runtime.device", "runtime.compile", "runtime.save_seconds"}
+    places = {"data.root", "runtime.device", "runtime.compile", "runtime.deterministic", "runtime.save_seconds"}
+    places |= {"model.start", "model.start_labels"}  # model.start_sha256 tells what it is
     assert places | {"pretrain.threads", "train.threads"} == PLACE_COLUMNS
 
 

@@ -61,7 +61,9 @@ def test_the_time_to_go_is_that_of_the_trials_that_have_not_ended(small: RunBuil
     small.finish(first, seconds=600)
     small.finish(second, seconds=1200)
     small.start(started, epochs=1)
-    assert "about 90 minutes of training to go, divided by the workers" in status_lines(small.run)
+    assert "about 1.5 h of training to go, divided by the workers" in status_lines(small.run)
+    small.spec(resources={"cpu": 1, "gpu": 0.5})
+    assert "about 1.5 h of training to go, 0.8 GPU hours, divided by the workers" in status_lines(small.run)
 
 
 def test_reasons_are_shown_at_the_end(small: RunBuilder) -> None:

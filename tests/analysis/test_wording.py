@@ -4,9 +4,10 @@ import math
 
 import pytest
 
-from analysis.certainty import Intervals, Ties
-from analysis.formats import interval, number, percent, plural, symbol, telling_decimals
-from analysis.labels import plain
+from analysis.certainty import Ties
+from analysis.findings import Gain
+from analysis.formats import interval, number, percent, plural, telling_decimals
+from analysis.labels import plain, symbol
 from analysis.statistics import Correlation, Interval, Spread
 from analysis.wording import (
     difference,
@@ -65,6 +66,7 @@ def test_settings_have_the_papers_symbols() -> None:
 
 def test_a_correlation_without_an_interval_is_shown_without_one() -> None:
     assert interval(Correlation(math.nan, math.nan, math.nan)) == "–"
+    assert interval(Correlation(1.0, 1.0, 1.0)) == "1.00", "three points in order: every resample says the same"
     assert interval(Correlation(0.5, 0.1, 0.9)).striptags() == "0.50 [0.10, 0.90]"
 
 
@@ -76,21 +78,25 @@ def test_a_small_p_value_is_a_bound(p: float, text: str) -> None:
 @pytest.mark.parametrize(
     ("gain", "interval", "words"),
     [
-        (Spread(0.1, math.nan, 1), Interval(0.05, 0.15), "With one seed, a small difference may be chance."),
-        (Spread(0.1, math.nan, 1), Interval(-0.05, 0.15), "The interval holds 0: no clear difference either way."),
-        (Spread(-0.01, 0.02, 3), Interval(-0.02, -0.005), "within the seeds' spread"),
-        (Spread(-0.1, 0.02, 3), Interval(-0.12, -0.08), "did not pay here"),
-        (Spread(-0.1, 0.02, 3), None, "of accuracy. It has no interval (nothing was kept)."),
+        (Spread(0.1, math.nan, 1), Interval(0.05, 0.15), "over the test images, one seed. Another seed may change it."),
+        (Spread(0.1, math.nan, 1), Interval(-0.05, 0.15), "one seed: it holds 0, no clear difference."),
+        (Spread(-0.01, 0.02, 3), Interval(-0.03, 0.01), "over 3 seeds, paired: it holds 0, no clear difference."),
+        (
+            Spread(-0.1, 0.02, 3),
+            Interval(-0.12, -0.08),
+            "over 3 seeds, paired. MIX'EM's second stage did not pay here.",
+        ),
+        (Spread(-0.1, math.nan, 1), None, "of accuracy, no interval (nothing was kept). Another seed may change it."),
     ],
 )
 def test_a_difference_is_said_with_its_uncertainty(gain: Spread, interval: Interval | None, words: str) -> None:
-    assert words in difference(gain, Intervals({}, interval, "" if interval else "nothing was kept")).striptags()
+    assert words in difference(Gain(gain, interval, "" if interval else "nothing was kept")).striptags()
 
 
 def test_a_clear_gain_needs_no_remark() -> None:
-    text = difference(Spread(0.1, 0.02, 3), Intervals({}, Interval(0.08, 0.1234))).striptags()
-    difference_of_ten = "Difference to SimCLR + K-means, paired by seed: +10.0 ± 2.0 points of accuracy"
-    assert text == f"{difference_of_ten}, 95 % interval over the test images [8.0, 12.3]."
+    text = difference(Gain(Spread(0.1, 0.02, 3), Interval(0.08, 0.1234), "")).striptags()
+    difference_of_ten = "Difference to SimCLR + K-means: +10.0 ± 2.0 points of accuracy"
+    assert text == f"{difference_of_ten}, 95 % interval [8.0, 12.3] over 3 seeds, paired."
 
 
 @pytest.mark.parametrize(

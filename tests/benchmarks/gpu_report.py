@@ -2,10 +2,11 @@
 
 Run by hand: python tests/benchmarks/gpu_report.py [--out DIR]
 
-Needs neither Ray nor a dataset. Checks the golden numbers on the device, that a step never waits for it, and bf16 +
-compile against fp32 eager over 50 steps; times a trial on 50,000 random images, augmentation, losses and steps with
-ResNet-18 at 32 and 96 pixels, batch 512; says what share of the measured matrix-product ceiling is reached and how much
-memory a step takes; at last a step by CUDA graphs.
+Needs neither Ray nor a dataset. Checks the golden numbers on the device, that a step never waits for it, that 50 steps
+repeat themselves bit for bit with `runtime.deterministic`, and bf16 + compile against fp32 eager over 50 steps; times a
+trial on 50,000 random images, scoring in both ways, augmentation, losses and steps with ResNet-18 at 32 and 96 pixels,
+batch 512; says what share of the measured matrix-product ceiling is reached and how much memory a step takes; at last a
+step by CUDA graphs.
 
 Where lightly is installed, the peer's 16 loader processes hand batches of 512 x 2 views over in shared memory: at 96
 pixels 3.6 GB lie ready. Docker gives a container 64 MB unless told otherwise: `docker run --gpus all --shm-size 8g`.
@@ -13,20 +14,27 @@ pixels 3.6 GB lie ready. Docker gives a container 64 MB unless told otherwise: `
 
 import gc
 import json
+import os
 import statistics
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import augment
+import estimates
 import losses
 import numpy as np
 import torch
 from measure import Report, alternately, repeated, stopwatch
 from step import GPU_CASES, GPU_STEPS, compare, full_step, random_images, stage_2
+from torch import Tensor
 from torch._dynamo.utils import counters
 from torch.utils.flop_counter import FlopCounterMode
 
 from mixem.config import Config, LossWeights
-from mixem.data.dataset import ImageSet, StageSplit
+from mixem.data.dataset import StageSplit
+from mixem.data.image_set import ImageSet, Selection
+from mixem.determinism import WORKSPACE, deterministic
 from mixem.losses import loss_terms
 from mixem.runtime import generator
 from mixem.scoring.clustering import cluster_mixture, describe_clusterings, embed
@@ -77,15 +85,49 @@ def training_of(name: str, report: Report, precision: str, compiled: bool, batch
     return stage_2(config, random_images(config, batch))
 
 
+def repeats(report: Report, batch: int, compiled: bool) -> bool:
+    """Whether 50 steps give the same bits twice with `runtime.deterministic`; how far apart without, and its price."""
+    how = f"bf16, {'compiled' if compiled else 'eager'}"
+    same = False
+    for repeatable in (True, False):
+        with deterministic() if repeatable else nullcontext():
+            first, second = (_after_steps(report, batch, compiled) for _ in range(2))
+        apart = max(
+            (value - second[key]).abs().max().item() for key, value in first.items() if value.is_floating_point()
+        )
+        case = f"{STEPS} steps twice, {how}, {'deterministic' if repeatable else 'as usual'}"
+        print(f"{case}: {'the same bits' if apart == 0 else f'weights off by at most {apart:.1e}'}")
+        report.keep("repeats", {"case": case, "weights apart": apart})
+        same = same or (repeatable and apart == 0)
+    training, random = training_of("cifar10", report, "bf16", compiled, batch), generator("price")
+
+    def step() -> Tensor:
+        return full_step(training, training.images[:], random)
+
+    many = GPU_STEPS if report.device.type == "cuda" else 1
+    cases: dict[str, Callable[[], object]] = {"as usual": step, "deterministic": deterministic()(step)}
+    cases = {name: repeated(case, many) for name, case in cases.items()}
+    report.compare(f"full step, resnet18, cifar10, {2 * batch} views, {how}", cases, per_call=many)
+    return same
+
+
+def _after_steps(report: Report, batch: int, compiled: bool) -> dict[str, Tensor]:
+    """The weights after 50 steps from the same weights and views."""
+    training, random = training_of("cifar10", report, "bf16", compiled, batch), generator("repeats")
+    for _ in range(STEPS):
+        full_step(training, training.images[:], random)
+    return training.model.state_dict()
+
+
 def never_waits(report: Report) -> None:
     """A step raises nothing while every synchronisation with the GPU is an error."""
     for compiled in (False, True):
         training = training_of("cifar10", report, "bf16", compiled, 64)
         random = generator("waits")
-        full_step(training, training.images, random)
+        full_step(training, training.images[:], random)
         torch.cuda.set_sync_debug_mode("error")
         try:
-            full_step(training, training.images, random)
+            full_step(training, training.images[:], random)
         finally:
             torch.cuda.set_sync_debug_mode("default")
     print("a step never waits for the GPU, eager or compiled")
@@ -97,7 +139,7 @@ def same_curve(report: Report, batch: int) -> bool:
     for precision, compiled in (("fp32", False), ("fp32", True), ("bf16", True)):
         training = training_of("cifar10", report, precision, compiled, batch)
         random = generator("curve")
-        curve = torch.stack([full_step(training, training.images, random) for _ in range(STEPS)])
+        curve = torch.stack([full_step(training, training.images[:], random) for _ in range(STEPS)])
         curves[f"{precision}, {'compiled' if compiled else 'eager'}"] = curve.unfold(0, SMOOTHED, 1).mean(1).cpu()
     (first, expected), *others = curves.items()
     differences = []
@@ -122,7 +164,7 @@ def speed(report: Report, name: str, encoder: str, batch: int, limit: float) -> 
     seconds = compare(report, name, encoder, batch)
     eager = training_of(name, report, "bf16", False, batch)
     with FlopCounterMode(display=False) as counter:
-        full_step(eager, eager.images, generator("count"))
+        full_step(eager, eager.images[:], generator("count"))
     achieved = counter.get_total_flops() / seconds["full step"]
     share, ratio = achieved / limit, seconds["full step"] / seconds["bare step"]
     print(f"  {achieved / 1e12:.2f} TFLOP/s, {100 * share:.0f} % of the ceiling; {ratio:.2f} x the bare step")
@@ -135,9 +177,9 @@ def memory(report: Report, name: str, batch: int) -> None:
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated()
     training, random = training_of(name, report, "bf16", True, batch), generator("memory")
-    full_step(training, training.images, random)
+    full_step(training, training.images[:], random)
     torch.cuda.reset_peak_memory_stats()
-    full_step(training, training.images, random)
+    full_step(training, training.images[:], random)
     gigabytes = (torch.cuda.max_memory_allocated() - before) / 1e9
     print(f"  {name}: a step takes {gigabytes:.1f} GB at most")
     report.keep(f"{name} memory", {"gigabytes": gigabytes})
@@ -149,7 +191,7 @@ def trial(report: Report) -> None:
     It comes before all other steps, so that the first epoch compiles; caches of an earlier run shorten that.
     """
     config = validate(Config, override(preset_values("cifar10"), [f"runtime.device={report.device.type}"]))
-    split = StageSplit(*(ImageSet(random_images(config, count), None) for count in (TRAINING, VALIDATION)))
+    split = StageSplit(*(Selection.whole(random_images(config, count)) for count in (TRAINING, VALIDATION)))
     training = Training(MIXEM, config, split, PRETRAIN.build(config).state_dict())
     first, *others = (training.run_epoch().seconds for _ in range(TIMED_EPOCHS))
     epoch = statistics.median(others)
@@ -157,7 +199,7 @@ def trial(report: Report) -> None:
     test = ImageSet(random_images(config, TEST), labels)
 
     def score() -> None:
-        describe_clusterings(cluster_mixture(embed(training.model, test.images, config), config), test)
+        describe_clusterings(cluster_mixture(embed(training.model, test.images, config), config).clusterings, test)
 
     scoring = stopwatch(score)()
     minutes = (first + (EPOCHS - 1) * epoch + scoring) / 60
@@ -191,11 +233,14 @@ def graphs(report: Report, name: str, batch: int) -> None:
 
 def main(report: Report) -> None:
     on_gpu = report.device.type == "cuda"
+    os.environ.setdefault(*WORKSPACE)  # for `repeats`: cuBLAS reads it when the process first uses the GPU
     golden(report)
     if on_gpu:
         trial(report)
         report.write()
         never_waits(report)
+    same = [repeats(report, 512 if on_gpu else 16, compiled) for compiled in ((False, True) if on_gpu else (False,))]
+    estimates.main(report)
     agrees = same_curve(report, 512 if on_gpu else 16)
     limit = ceiling(report, 8192 if on_gpu else 1024)
     print(f"matrix products in bf16: {limit / 1e12:.2f} TFLOP/s")
@@ -211,6 +256,8 @@ def main(report: Report) -> None:
     if on_gpu:
         graphs(report, "cifar10", 512)
         report.write()
+    if not all(same):
+        raise SystemExit("runtime.deterministic gave other bits the second time: see above")
     if not agrees:
         raise SystemExit(f"the loss curves differ by more than {100 * MOST_DIFFERENCE:g} %: see above")
 

@@ -18,8 +18,10 @@ from torch import Tensor, multiprocessing, nn
 
 from mixem.augment import AugmentParameters, SimCLRAugment
 from mixem.config import Config
+from mixem.determinism import deterministic
+from mixem.hardware import Precision
 from mixem.losses import LossTerms
-from mixem.runtime import Precision, autocast, generator, numerics
+from mixem.runtime import autocast, generator, numerics
 from mixem.settings import override, preset_values, validate
 from mixem.step import LossSettings, Objective
 from mixem.training import Training
@@ -85,7 +87,12 @@ def with_separate_heads() -> Training:
 
 
 def step_of(training: Training) -> Callable[[], Tensor]:
-    return partial(full_step, training, training.images, generator("benchmark"))
+    return partial(full_step, training, training.images[:], generator("benchmark"))
+
+
+def repeatable(step: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    """A step of operations alone that repeat themselves bit for bit."""
+    return deterministic()(step)
 
 
 def compare_steps(report: Report) -> None:
@@ -96,7 +103,9 @@ def compare_steps(report: Report) -> None:
         "Adam as a loop, not fused": with_plain_adam(),
         "a module for each head": with_separate_heads(),
     }
-    report.compare("full step, resnet_small, cifar10 3x32x32, 256 views", {k: step_of(v) for k, v in cases.items()})
+    steps = {name: step_of(training) for name, training in cases.items()}
+    steps["runtime.deterministic"] = repeatable(step_of(start()))
+    report.compare("full step, resnet_small, cifar10 3x32x32, 256 views", steps)
 
 
 def compare_batches(report: Report) -> None:

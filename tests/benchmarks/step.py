@@ -17,8 +17,9 @@ from peer import Peer
 from torch import Tensor, nn
 
 from mixem.config import Config
-from mixem.data.dataset import ImageSet, StageSplit
-from mixem.runtime import autocast, generator, resolve_compile
+from mixem.data.dataset import StageSplit
+from mixem.data.image_set import Selection
+from mixem.runtime import autocast, generator, resolve_compile, resolve_device
 from mixem.settings import override, preset_values, validate
 from mixem.stages import MIXEM, PRETRAIN
 from mixem.training import Training
@@ -32,9 +33,11 @@ PEER_BATCHES = 8
 
 
 def stage_2(config: Config, images: Tensor) -> Training:
-    """A training of stage 2 on uint8 images (N, C, H, W), from a random base encoder."""
-    split = ImageSet(images, None)
-    training = Training(MIXEM, config, StageSplit(split, split), PRETRAIN.build(config).state_dict())
+    """A training of stage 2 on uint8 images (N, C, H, W), from a random base encoder; `auto` compiles as a long one."""
+    compiled = resolve_compile(config.runtime, resolve_device(config.runtime))
+    config = config.model_copy(update={"runtime": config.runtime.model_copy(update={"compile": compiled})})
+    whole = Selection.whole(images)
+    training = Training(MIXEM, config, StageSplit(whole, whole), PRETRAIN.build(config).state_dict())
     training.model.train()
     return training
 
@@ -67,11 +70,10 @@ def compare(report: Report, name: str, encoder: str, batch: int) -> dict[str, fl
     config = validate(Config, override(preset_values(name), sizes))
     data = config.data
     training = stage_2(config, random_images(config, batch))
-    compiled = resolve_compile(config.runtime, training.device)
     bare: nn.Module = training.model.get_submodule("encoder")
-    if compiled:
+    if training.compiled:
         bare = torch.compile(bare, dynamic=False)
-    images, random = training.images, generator("benchmark")
+    images, random = training.images[:], generator("benchmark")
     views = torch.randn(2 * batch, *images.shape[1:], device=training.device)
     views = views.to(memory_format=torch.channels_last)
     cases: dict[str, Callable[[], object]] = {
@@ -79,7 +81,7 @@ def compare(report: Report, name: str, encoder: str, batch: int) -> dict[str, fl
         "full step": lambda: full_step(training, images, random),
         "of it: augmentation, uncompiled": lambda: training.augment(torch.cat((images, images)), random),
     }
-    how = f"{training.precision}, both steps {'compiled' if compiled else 'uncompiled'}"
+    how = f"{training.precision}, both steps {'compiled' if training.compiled else 'uncompiled'}"
     where = f"{encoder}, {name} {data.channels}x{data.image_size}x{data.image_size}, {2 * batch} views, {how}"
     steps = GPU_STEPS if report.device.type == "cuda" else 1
     cases = {name: repeated(case, steps) for name, case in cases.items()}
@@ -91,7 +93,7 @@ def compare(report: Report, name: str, encoder: str, batch: int) -> dict[str, fl
 
 def compare_peer(report: Report, training: Training, where: str) -> None:
     """Time whole steps against the peer's, from its images to the updated weights."""
-    config, images, random = training.config, training.images, generator("benchmark")
+    config, images, random = training.config, training.images[:], generator("benchmark")
     workers = min(16, len(os.sched_getaffinity(0)))
     steps = PEER_BATCHES * workers
     pixels = random_images(config, steps * len(images))

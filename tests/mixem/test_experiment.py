@@ -22,15 +22,24 @@ from torch import Tensor
 from mixem.checkpoint import load_tensors, save_tensors
 from mixem.data.dataset import Dataset, load_dataset, split_stage
 from mixem.data.image_set import ImageSet
-from mixem.errors import CheckpointError, ConfigError, DataError, DivergenceError, OutOfMemoryError
+from mixem.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DeterminismError,
+    DivergenceError,
+    OutOfMemoryError,
+)
 from mixem.experiment import Experiment, check_same_images, load_base
 from mixem.losses import LossTerms
 from mixem.model import MixtureModel, SimCLR, build
 from mixem.provenance import provenance
 from mixem.records import BaseRecord
 from mixem.run import Run, StageFolder, Status
+from mixem.scoring.assignments import CENTRES
 from mixem.scoring.clustering import cluster_scores
 from mixem.scoring.label_free import label_free
+from mixem.scoring.on_gpu import OnGpu
 from mixem.settings import base_hash, config_hash, dump_config, load_config
 from mixem.stages import MIXEM, PRETRAIN, STAGES, Stage
 from mixem.training import Training
@@ -44,8 +53,12 @@ SAVING = "runtime.save_seconds=0"
 """A state is saved after every epoch."""
 FILES = {
     "pretrain": ["clusters.npz", "config.yaml", "metrics.csv", "result.json", "weights.safetensors"],
-    "train": ["config.yaml", "embedding.npz", "examples.npz", "metrics.csv", "result.json", "weights.safetensors"],
+    "train": [
+        *("assignments.parquet", "config.yaml", "embedding.npz", "examples.npz"),
+        *("metrics.csv", "result.json", "weights.safetensors"),
+    ],
 }
+SECONDS = ["seconds", "seconds_compiling", "seconds_validating"]
 NEWEST, PREVIOUS = "state.safetensors", "state.previous.safetensors"
 
 Open = Callable[..., Experiment[Any]]
@@ -68,7 +81,7 @@ def metrics(folder: StageFolder[Any]) -> list[dict[str, str]]:
 
 
 def timeless(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+    return [{key: value for key, value in row.items() if not key.startswith("seconds")} for row in rows]
 
 
 def unlabelled(dataset: Dataset) -> Dataset:
@@ -139,7 +152,7 @@ def test_metrics_have_a_row_an_epoch(finished: Finished, stage: Stage[Any]) -> N
 def test_metrics_have_a_column_for_every_term(finished: Finished, stage: Stage[Any]) -> None:
     terms = sorted(LossTerms._fields if stage is MIXEM else ["contrastive"])
     columns = [f"{split}_{term}" for split in ("train", "validation") for term in terms]
-    assert list(metrics(finished(stage))[0]) == ["epoch", "seconds", "learning_rate", *columns]
+    assert list(metrics(finished(stage))[0]) == ["epoch", *SECONDS, "learning_rate", *columns]
 
 
 def test_metrics_leave_out_what_was_not_measured(new: Open) -> None:
@@ -150,7 +163,7 @@ def test_metrics_leave_out_what_was_not_measured(new: Open) -> None:
 @both_stages
 def test_the_record_has_these_keys(finished: Finished, stage: Stage[Any]) -> None:
     identity, own = (["trial", "base"], ["label_free"]) if stage is MIXEM else (["base"], ["restarts", "supervised"])
-    common = ["status", "epochs", "seconds", "training", "validation", "validation_draws", "scores"]
+    common = ["status", "epochs", "seconds", "cost", "training", "validation", "validation_draws", "scores"]
     assert list(record_of(finished(stage))) == [*identity, *common, *own, "warnings", "weights_sha256", "provenance"]
 
 
@@ -172,6 +185,49 @@ def test_the_record_holds_the_last_epoch(finished: Finished, stage: Stage[Any]) 
         assert terms.keys() == {key for key in rows[-1] if key.startswith(prefix)}
         assert terms.items() <= rows[-1].items()
     assert record["seconds"] == pytest.approx(sum(float(row["seconds"]) for row in rows), abs=0.01)
+
+
+@both_stages
+def test_the_record_says_what_the_seconds_were_spent_on(finished: Finished, stage: Stage[Any]) -> None:
+    folder = finished(stage)
+    record, rows = record_of(folder), metrics(folder)
+    cost = record["cost"]
+    assert cost["compiling"] + cost["training"] + cost["validating"] == pytest.approx(record["seconds"], abs=0.01)
+    assert cost["validating"] == pytest.approx(sum(float(row["seconds_validating"]) for row in rows), abs=0.01)
+    assert min(cost["training"], cost["validating"], cost["scoring"]) > 0
+    assert (cost["compiling"], cost["compiled"]) == (0, False)
+    assert 2**26 < cost["peak_memory"] < 2**36
+
+
+@both_stages
+def test_the_record_counts_the_images_of_its_work(finished: Finished, stage: Stage[Any], small: Configure) -> None:
+    config, cost = small(), record_of(finished(stage))["cost"]
+    split = split_stage(load_dataset(config.data), config.data, stage.settings(config))
+    batch = stage.settings(config).batch_size
+    assert cost["images"] == len(split.training) // batch * batch
+    assert cost["validated"] == 4 * config.validation.draws * min(len(split.validation), config.validation.images)
+
+
+@both_stages
+def test_scores_in_torch_are_scikit_learns(
+    new: Open, finished: Finished, stage: Stage[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("clustering", "label_free", "probes"):
+        monkeypatch.setattr(f"mixem.scoring.{module}.estimators", OnGpu)
+    record, other = record_of(finish(new(stage))), record_of(finished(stage))
+    for key in {"scores", "label_free", "restarts", "supervised"} & {*other}:
+        for name, values in other[key].items():
+            assert record[key][name] == pytest.approx(values, abs=1e-5), name
+
+
+def test_a_state_of_an_earlier_version_lacks_the_parts_of_its_seconds(new: Open) -> None:
+    experiment = new(MIXEM)
+    experiment.step()
+    for row in experiment.history:
+        del row["seconds_compiling"], row["seconds_validating"]
+    cost = finish(experiment).result().cost
+    assert cost
+    assert cost.training > cost.validating > 0
 
 
 @both_stages
@@ -233,14 +289,15 @@ def test_label_free_criteria_are_those_of_the_validation_images(
 ) -> None:
     config = small()
     model = build(MixtureModel, config.model, 3, seed=0)
-    model.load_state_dict(weights(trial))
-    validation = split_stage(synthetic, config.data, config.train).validation.images
+    model.load_state_dict({key: value for key, value in weights(trial).items() if key != CENTRES})
+    validation = split_stage(synthetic, config.data, config.train).validation[:]
     assert label_free(model, validation, config) == pytest.approx(record_of(trial)["label_free"])
 
 
 @both_stages
 def test_the_weights_load_strictly(finished: Finished, stage: Stage[Any], small: Configure) -> None:
     tensors, metadata = load_tensors(finished(stage).weights_file)
+    assert (tensors.pop(CENTRES, None) is not None) == (stage is MIXEM)
     build(MixtureModel if stage is MIXEM else SimCLR, small().model, 3, seed=0).load_state_dict(tensors, strict=True)
     assert metadata == {"stage": stage.name, "hash": finished(stage).hash}
 
@@ -398,7 +455,7 @@ def test_with_a_damaged_state_alone_it_starts_over(
     with caplog.at_level(logging.WARNING):
         again = new(MIXEM)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert re.match(r"saved state passed over: .*state\.safetensors: ", caplog.messages[0])
+    assert re.match(r"saved state ignored: .*state\.safetensors: ", caplog.messages[0])
     assert (again.training.epochs_done, again.history) == (0, [])
     assert_same(weights(finish(again)), weights(trial))
     assert len(metrics(again.folder)) == 4
@@ -471,7 +528,7 @@ def test_a_trial_that_version_0_1_0_began_is_gone_on_from(tmp_path: Path) -> Non
     experiment = Experiment(MIXEM, config, folder, dataset, base)
     assert experiment.training.epochs_done == 88
     experiment.step()
-    assert folder.metrics()[:88] == rows[:88]
+    assert [row | dict.fromkeys(SECONDS[1:], "") for row in rows[:88]] == folder.metrics()[:88]
     assert len(folder.metrics()) == 89
 
 
@@ -497,6 +554,28 @@ def test_too_little_gpu_memory_ends_it_with_advice_and_the_batch_stays(new: Open
         experiment.step()
     assert experiment.training.settings.batch_size == experiment.config.train.batch_size
     assert not experiment.finished
+
+
+@both_stages
+def test_a_deterministic_stage_says_so_and_has_the_same_bits(new: Open, finished: Finished, stage: Stage[Any]) -> None:
+    folder = finish(new(stage, "runtime.deterministic=true"))
+    record, other = record_of(folder), record_of(finished(stage))
+    assert folder.hash == finished(stage).hash
+    assert [record[key] for key in ("weights_sha256", "scores")] == [other[key] for key in ("weights_sha256", "scores")]
+    assert record["provenance"]["deterministic"] == "yes"
+    assert "deterministic" not in other["provenance"]
+
+
+def test_what_cannot_repeat_itself_ends_a_deterministic_stage(new: Open) -> None:
+    def put(*_: object) -> None:
+        torch.zeros(3).put_(torch.tensor([1]), torch.tensor([2.0]))
+
+    usual, deterministic = new(MIXEM), new(MIXEM, "runtime.deterministic=true")
+    for experiment in (usual, deterministic):
+        experiment.training.model.register_forward_pre_hook(put)
+    usual.step()
+    with pytest.raises(DeterminismError, match="no put_ that repeats itself"):
+        deterministic.step()
 
 
 def test_a_failure_goes_with_the_next_attempt(new: Open, small: Configure, tmp_path: Path) -> None:
@@ -576,7 +655,7 @@ def test_a_base_encoder_of_other_images_is_refused(base: StageFolder[Any], synth
 @pytest.mark.parametrize(
     ("made_by", "reason"),
     [
-        ({}, "made with pictures that are read otherwise since 0.2 (orientation, transparency, "),  # an old record
+        ({}, "made with pictures that are read differently since 0.2 (orientation, transparency, "),  # an old record
         ({"reader": 2}, "made with other images than are there now (checksum 000000000000, now "),
     ],
 )

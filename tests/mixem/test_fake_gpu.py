@@ -36,7 +36,7 @@ def training(
     base = build(SimCLR, config.model, 3, seed=0).state_dict()
     split = split_stage(synthetic, config.data, request.param.settings(config))
     training = OnFakeGpu(request.param, config, split, base)
-    training.mode = FakeTensorMode()
+    training.mode, images = FakeTensorMode(), training.images[:]
 
     def moved(tensor: Tensor) -> Tensor:
         return training.mode.from_tensor(tensor).data.to(GPU)
@@ -47,7 +47,7 @@ def training(
                 module.register_parameter(name, nn.Parameter(moved(parameter)))
             for name, buffer in list(module.named_buffers(recurse=False)):
                 module.register_buffer(name, moved(buffer))
-        training.images, training.validation_images = moved(training.images), moved(training.validation_images)
+        training.images, training.validation_images = moved(images), moved(training.validation_images)
         training.device, training.weights = GPU, WeightTensors.of(config.loss, GPU)
         training.loss = loss_settings(config.loss, GPU)
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)  # fake tensors have no memory

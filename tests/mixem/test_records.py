@@ -121,6 +121,13 @@ def test_a_search_without_listed_seeds_has_a_trial_a_point(axes: dict[str, Any],
     assert spec.to_propose == expected
 
 
+@pytest.mark.parametrize(
+    ("resources", "gpu"), [({"gpu": 0.5}, 0.5), ({"gpu": "many"}, 0), ({"gpu": math.nan}, 0), ([1], 0), (None, 0)]
+)
+def test_a_run_knows_the_gpus_of_its_trials(resources: Any, gpu: float) -> None:
+    assert RunSpec.model_validate({"dataset": "d", "name": "n", "trials": [], "resources": resources}).gpu == gpu
+
+
 def test_scores_are_unknown() -> None:
     assert set(Scores().model_dump().values()) == {None}
 

@@ -533,7 +533,7 @@ def test_without_a_spec_a_run_is_all_of_its_trials(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_spec_and_trials_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r": not a run folder; it has neither spec\.yaml nor trials/$"):
+    with pytest.raises(ConfigError, match=r": not a run folder, which has spec\.yaml or trials/; `mixem list "):
         Run(tmp_path).spec()
 
 
@@ -644,7 +644,7 @@ def test_the_spec_of_an_old_run_is_written_again_as_it_was(tmp_path: Path) -> No
     run = Run(tmp_path)
     run.write_spec(FIRST_HOUSE.spec())
     before, after = (yaml.safe_load(place.spec_file.read_text()) for place in (FIRST_HOUSE, run))
-    later = {"seeds": None, "ties": "smaller"}
+    later = {"seeds": None, "shard": None, "ties": "smaller"}
     assert after == before | later
 
 

@@ -4,18 +4,18 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from mixem.compiling import BREAK_EVEN_STEPS
 from mixem.config import RuntimeConfig
 from mixem.errors import ConfigError
+from mixem.hardware import Precision
 from mixem.runtime import (
-    Precision,
     autocast,
-    cores,
     derive_seed,
     generator,
     hardware_name,
@@ -95,6 +95,9 @@ def test_a_gpus_step_is_compiled_where_triton_has_a_c_compiler(
     monkeypatch.setattr("shutil.which", lambda name: name if name in compilers else None)
     monkeypatch.setattr("sysconfig.get_path", lambda *_: str(tmp_path))
     assert resolve_compile(RuntimeConfig(), gpu) == compiled
+    assert resolve_compile(RuntimeConfig(), gpu, BREAK_EVEN_STEPS) == compiled
+    assert not resolve_compile(RuntimeConfig(), gpu, BREAK_EVEN_STEPS - 1)
+    assert resolve_compile(RuntimeConfig(compile=True), gpu, 1)
     monkeypatch.setattr("sysconfig.get_path", lambda *_: str(tmp_path / "without headers"))
     assert not resolve_compile(RuntimeConfig(), gpu)
     assert resolve_compile(RuntimeConfig(compile=True), gpu)
@@ -134,21 +137,27 @@ def test_the_hardware_has_a_name() -> None:
 # Numerics
 
 
-def state() -> tuple[int, bool]:
-    """Torch's CPU threads, and whether a GPU's convolutions may use TF32."""
-    return torch.get_num_threads(), torch.backends.cudnn.allow_tf32
+State = tuple[int, bool, str]
+
+
+def state() -> State:
+    """Torch's CPU threads, whether a GPU's convolutions may use TF32, and how exact its matrix products are."""
+    return torch.get_num_threads(), torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
 
 
 @pytest.fixture(params=[True, False], ids=["tf32", "no tf32"])
-def before(request: pytest.FixtureRequest, three_threads: None, monkeypatch: pytest.MonkeyPatch) -> tuple[int, bool]:
+def before(request: pytest.FixtureRequest, three_threads: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[State]:
     """What the process has set for itself."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", request.param)
-    return state()
+    products = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if request.param else "highest")
+    yield state()
+    torch.set_float32_matmul_precision(products)
 
 
-def test_numerics_set_the_threads_and_exclude_tf32(before: tuple[int, bool]) -> None:
+def test_numerics_set_the_threads_and_exclude_tf32(before: State) -> None:
     with numerics(1):
-        assert state() == (1, False)
+        assert state() == (1, False, "highest")
 
 
 def test_numerics_of_0_threads_take_one_a_core() -> None:
@@ -156,23 +165,23 @@ def test_numerics_of_0_threads_take_one_a_core() -> None:
         assert torch.get_num_threads() == len(os.sched_getaffinity(0))
 
 
-def test_numerics_restore_threads_and_tf32(before: tuple[int, bool]) -> None:
+def test_numerics_restore_threads_and_tf32(before: State) -> None:
     with numerics(1):
         pass
     assert state() == before
 
 
-def test_numerics_restore_threads_and_tf32_after_an_error(before: tuple[int, bool]) -> None:
+def test_numerics_restore_threads_and_tf32_after_an_error(before: State) -> None:
     with pytest.raises(KeyboardInterrupt), numerics(1):
         raise KeyboardInterrupt
     assert state() == before
 
 
-def test_numerics_may_be_nested(before: tuple[int, bool]) -> None:
+def test_numerics_may_be_nested(before: State) -> None:
     with numerics(2):
         with numerics(1):
-            assert state() == (1, False)
-        assert state() == (2, False)
+            assert state() == (1, False, "highest")
+        assert state() == (2, False, "highest")
     assert state() == before
 
 
@@ -197,57 +206,3 @@ def test_freed_memory_serves_the_next_step() -> None:
 
 
 # Cores
-
-
-@pytest.fixture
-def two_or_more() -> int:
-    allowed = len(os.sched_getaffinity(0))
-    if allowed < 2:
-        pytest.skip("one core")
-    return allowed
-
-
-def groups(root: Path, membership: str, files: Mapping[str, str]) -> Path:
-    """A machine's /proc and /sys, as far as they say what a control group leaves."""
-    for name, content in {"proc/self/cgroup": membership, **files}.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(content)
-    return root
-
-
-def test_cores_are_those_that_the_process_may_run_on(two_or_more: int, tmp_path: Path) -> None:
-    before = os.sched_getaffinity(0)
-    assert cores(tmp_path) == two_or_more
-    os.sched_setaffinity(0, {min(before)})
-    try:
-        assert cores(tmp_path) == 1
-        with numerics(0):
-            assert torch.get_num_threads() == 1
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-@pytest.mark.parametrize(
-    ("membership", "files", "left"),
-    [
-        ("0::/", {"cpu.max": "100000 100000"}, 1),
-        ("0::/", {"cpu.max": "max 100000"}, 2),
-        ("0::/", {"cpu.max": "150000 100000"}, 1),
-        ("0::/", {"cpu.max": "20000 100000"}, 1),
-        ("0::/", {"cpu.max": "9900000 100000"}, 2),
-        ("0::/slice/job", {"slice/job/cpu.max": "100000 100000"}, 1),
-        ("0::/slice/job", {"slice/cpu.max": "100000 100000", "slice/job/cpu.max": "max 100000"}, 1),
-        ("0::/docker/not/seen/here", {"cpu.max": "100000 100000"}, 1),
-        ("3:memory:/\n2:cpu,cpuacct:/job", {"cpu,cpuacct/job/cpu.cfs_quota_us": "100000\n"}, 1),
-        ("2:cpu,cpuacct:/job", {"cpu,cpuacct/job/cpu.cfs_quota_us": "-1\n"}, 2),
-        ("3:memory:/job", {"memory/job/cpu.max": "100000 100000"}, 2),
-        ("0::/", {"cpu.max": ""}, 2),
-        ("0::/", {}, 2),
-    ],
-)
-def test_cores_are_at_most_a_control_groups_quota(
-    two_or_more: int, tmp_path: Path, membership: str, files: Mapping[str, str], left: int
-) -> None:
-    placed = {f"sys/fs/cgroup/{name}": content for name, content in files.items()}
-    placed |= {name.replace("quota", "period"): "100000\n" for name in placed if "cfs_quota" in name}
-    assert min(cores(groups(tmp_path, membership, placed)), 2) == left

@@ -27,7 +27,8 @@ from mixem.runtime import numerics
 from mixem.scoring.clustering import cluster_mixture, describe_clusterings, embed
 from mixem.settings import base_hash, config_hash
 from mixem.stages import MIXEM, PRETRAIN
-from mixem.standalone import evaluate, load_model, pretrain, score_line, train
+from mixem.standalone import evaluate, pretrain, score_line, train
+from mixem.trained import load_model
 from tests.mixem.helpers import Configure, assert_same, cut_short, finish, flip_a_bit, names
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -69,7 +70,7 @@ def test_training_leaves_a_finished_trial_and_its_base_encoder(trial: TrialFolde
     run = Run(trial.path.parent.parent)
     assert trial == run.trial(config_hash(small()))
     assert trial.status() == run.base(base_hash(small())).status() == Status.FINISHED
-    assert names(run.path) == ["base", "trials"]
+    assert names(run.path) == ["base", "pictures.parquet", "trials"]
 
 
 @pytest.mark.long
@@ -206,7 +207,7 @@ def test_a_loaded_model_scores_as_its_record_says(trial: TrialFolder, small: Con
     assert config == small()
     test = synthetic.pool("test")
     with numerics(config.train.threads):
-        clusterings = cluster_mixture(embed(model, test.images, config), config)
+        clusterings = cluster_mixture(embed(model, test.images, config), config).clusterings
     assert describe_clusterings(clusterings, test) == trial.result().scores
 
 
@@ -231,7 +232,7 @@ def test_a_trial_loads_wherever_its_folder_stands_however_it_is_spelled(
 
 
 def test_a_folder_without_a_configuration_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r": holds neither best\.yaml nor config\.yaml$"):
+    with pytest.raises(ConfigError, match=r": holds neither best\.yaml nor config\.yaml; a run folder, "):
         load_model(tmp_path)
 
 
@@ -388,3 +389,17 @@ def test_configurations_are_read_through_the_face_without_torch() -> None:
     modules = loaded_after("import mixem; mixem.preset('digits').data")
     assert "mixem.config" in modules
     assert not {"torch", "numpy", "sklearn"} & modules
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_it_says_that_it_compiles_before_it_does(small: Configure, tmp_path: Path) -> None:
+    lines: Lines = []
+    folder = pretrain(small("model.width=4", "runtime.compile=true", "pretrain.epochs=2"), tmp_path, lines.append)
+    (said,) = [line for line in lines if "compiling" in line]
+    assert said == "pretrain: compiling before the first epoch, which may take a minute"
+    assert lines.index(said) < lines.index(next(line for line in lines if line.startswith("pretrain 1/2")))
+    cost = folder.result().cost
+    assert cost is not None
+    assert cost.compiled
+    assert cost.compiling > cost.training, "loading the compiler is part of compiling"

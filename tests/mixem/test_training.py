@@ -16,6 +16,7 @@ from mixem.data.dataset import Dataset, split_stage
 from mixem.errors import CheckpointError, DivergenceError
 from mixem.losses import LossTerms
 from mixem.model import SimCLR, build
+from mixem.placing import placed
 from mixem.runtime import derive_seed, generator
 from mixem.stages import MIXEM, PRETRAIN, STAGES, Stage
 from mixem.training import EpochRecord, Training, learning_rate
@@ -61,7 +62,7 @@ def assert_same_training(first: Training, second: Training) -> None:
 
 
 def timeless(row: dict[str, float]) -> dict[str, float]:
-    return {key: value for key, value in row.items() if key != "seconds"}
+    return {key: value for key, value in row.items() if not key.startswith("seconds")}
 
 
 def run(training: Training, epochs: int | None = None) -> list[dict[str, float]]:
@@ -123,9 +124,10 @@ def test_rows_hold_every_raw_term(start: Start, stage: Stage[Any]) -> None:
 
 
 def test_a_record_is_one_flat_row() -> None:
-    record = EpochRecord(2, 1.23456, 0.1, {"push": -1.0}, {"push": -2.0})
+    record = EpochRecord(2, 1.23456, 0.5, 0.25, 0.1, {"push": -1.0}, {"push": -2.0})
     assert record.row() == {
-        "epoch": 2, "seconds": 1.2346, "learning_rate": 0.1, "train_push": -1.0, "validation_push": -2.0
+        "epoch": 2, "seconds": 1.2346, "seconds_compiling": 0.5, "seconds_validating": 0.25, "learning_rate": 0.1,
+        "train_push": -1.0, "validation_push": -2.0,
     }  # fmt: skip
     assert "validation_push" not in dataclasses.replace(record, validation=None).row()
 
@@ -217,7 +219,7 @@ def test_devices_see_the_same_batches_and_views(start: Start, where: str, monkey
     for name, steps in seen.items():
         training = start(MIXEM, "runtime.device=cpu")
         training.device = torch.device(name)
-        training.images = training.images.to(name)
+        training.images = placed(training.images, training.device)
 
         def look(*arguments: Any, steps: list[tuple[Tensor, ...]] = steps) -> None:
             _, _, _, images, parameters, *_ = arguments
@@ -444,3 +446,29 @@ def test_weights_stay_float32_under_bf16(start: Start) -> None:
     training = start(MIXEM, "runtime.precision=bf16", "train.epochs=1")
     run(training)
     assert all(parameter.dtype == torch.float32 for parameter in training.model.parameters())
+
+
+# Compiling
+
+
+@both_stages
+def test_what_compiles_ahead_of_the_first_epoch_leaves_no_trace(start: Start, stage: Stage[Any]) -> None:
+    ahead, straight = start(stage), start(stage)
+    ahead._compile()  # as it stands: this step is not compiled
+    assert_same_training(ahead, straight)
+    assert all(parameter.grad is None for parameter in ahead.model.parameters())
+    assert run(ahead, 1) == run(straight, 1)
+
+
+def test_only_what_is_compiled_into_a_step_tells_kinds_of_steps_apart(start: Start) -> None:
+    def kind(*assignments: str) -> str:
+        return start(MIXEM, *assignments)._kind
+
+    others = ("seed=3", "loss.lambda2=0.7", "loss.temperature=0.3", "train.learning_rate=1", "train.weight_decay=1")
+    assert kind(*others, "train.epochs=7", "train.hold_epochs=2", "validation.draws=2") == kind()
+    compiled_in = (
+        *("train.batch_size=8", "model.components=7", "loss.instance=entropy", "augment.blur_kernel=5"),
+        *("validation.batch_size=8", "runtime.precision=bf16", "runtime.deterministic=true"),
+    )
+    kinds = [kind(), start(PRETRAIN)._kind, *map(kind, compiled_in)]
+    assert len(set(kinds)) == len(kinds) == 9

@@ -70,7 +70,7 @@ def test_a_node_whose_gpu_torch_cannot_use_ends_the_sweep(address: str, tmp_path
     file = write_sweep(tmp_path / "sweep.yaml", run, {"seed": [0]}, config=settings, resources={"gpu": 1})
     ended = mixem("sweep", file, "--address", address)
     assert ended.returncode == 1, ended.stdout
-    problem = "torch cannot use the GPU that Ray gives; mend its driver or take the node away"
+    problem = "torch cannot use the GPU Ray gives; repair its driver or take the node away"
     assert problem in ended.stderr.splitlines()[-1]
     assert "the same command goes on from here" in ended.stderr
     assert not list(run.glob("*/*/failed.json"))

@@ -13,7 +13,9 @@ from rich.console import Console
 from mixem.errors import ConfigError, DataError
 from mixem.run import Status
 from sweeps.images import dataset_of, load_datasets
-from sweeps.launch import run_missing, run_sweep
+from sweeps.launch import run_sweep
+from sweeps.launch_options import Launch
+from sweeps.missing import run_missing
 from sweeps.plan import Plan
 from tests.sweeps.plans import finish, finish_base, paint, plan_of, spec_of
 
@@ -48,7 +50,7 @@ def root_of(plan: Plan) -> str:
 def test_a_finished_run_of_other_pictures_is_refused(plan: Plan, tmp_path: Path, dry_run: bool) -> None:
     other = sweep_of(plan.run.path, paint(tmp_path / "others", seed=1))
     with pytest.raises(DataError, match="made with other images than are there now"):
-        run_sweep(other, None, dry_run, retry_failed=False)
+        run_sweep(other, Launch(), dry_run)
     assert root_of(plan) == str(tmp_path / "pictures")
 
 
@@ -57,24 +59,24 @@ def test_a_finished_run_with_pictures_added_is_refused(plan: Plan, tmp_path: Pat
     pictures = tmp_path / "pictures" / "cat"
     shutil.copy(pictures / "0.png", pictures / "new.png")
     with pytest.raises(DataError, match="made with other images than are there now"):
-        run_sweep(plan, None, dry_run, retry_failed=False)
+        run_sweep(plan, Launch(), dry_run)
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_a_finished_run_whose_pictures_are_gone_is_refused(plan: Plan, tmp_path: Path, dry_run: bool) -> None:
-    with pytest.raises(DataError, match=r"^data\.root: /nowhere is not a folder"):
-        run_sweep(sweep_of(plan.run.path, "/nowhere"), None, dry_run, retry_failed=False)
+    with pytest.raises(ConfigError, match=r"^data\.root: /nowhere is not there"):
+        run_sweep(sweep_of(plan.run.path, "/nowhere"), Launch(), dry_run)
     assert root_of(plan) == str(tmp_path / "pictures")
 
 
 def test_a_finished_run_whose_pictures_have_moved_is_told_where_to(plan: Plan, tmp_path: Path) -> None:
     moved = sweep_of(plan.run.path, (tmp_path / "pictures").rename(tmp_path / "moved"))
-    assert set(run_missing(moved, Console()).values()) == {Status.FINISHED}
+    assert set(run_missing(moved, Console(), Launch()).values()) == {Status.FINISHED}
     assert root_of(plan) == str(tmp_path / "moved")
 
 
 def test_a_dry_run_says_that_the_pictures_were_checked(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
-    run_sweep(plan, None, dry_run=True, retry_failed=False)
+    run_sweep(plan, Launch(), dry_run=True)
     lines = capsys.readouterr().out.splitlines()
     assert "image_folder: 24 pictures read" in lines
     assert lines[-1] == "images checked"
@@ -82,7 +84,7 @@ def test_a_dry_run_says_that_the_pictures_were_checked(plan: Plan, capsys: pytes
 
 def test_a_dry_run_without_a_root_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^data\.root: missing"):
-        run_sweep(plan_of(tmp_path, preset="image_folder", axes={"seed": [0]}), None, dry_run=True, retry_failed=False)
+        run_sweep(plan_of(tmp_path, preset="image_folder", axes={"seed": [0]}), Launch(), dry_run=True)
 
 
 def test_a_dry_run_goes_without_a_presets_absent_data(
@@ -91,21 +93,21 @@ def test_a_dry_run_goes_without_a_presets_absent_data(
     monkeypatch.setenv("MIXEM_DATA", str(tmp_path / "empty"))
     plan = plan_of(tmp_path / "run", preset="cifar10", axes={"seed": [0]})
     finish(plan, *plan.trials)
-    run_sweep(plan, None, dry_run=True, retry_failed=False)
+    run_sweep(plan, Launch(), dry_run=True)
     assert capsys.readouterr().out.splitlines()[-1] == "images not checked: cifar10 is not there"
 
 
 def test_a_dry_run_is_refused_where_a_named_folder_is_absent(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, preset="cifar10", config={"data": {"root": "/nowhere"}}, axes={"seed": [0]})
     with pytest.raises(DataError, match=r"^cifar10: not found in /nowhere"):
-        run_sweep(plan, None, dry_run=True, retry_failed=False)
+        run_sweep(plan, Launch(), dry_run=True)
 
 
 def test_on_a_clusters_head_a_launch_fetches_what_a_dry_run_lacks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = plan_of(tmp_path, preset="cifar10", config={"data": {"root": "/nowhere"}}, axes={"seed": [0]})
-    run_sweep(plan, "auto", dry_run=True, retry_failed=False, obtains=True)
+    run_sweep(plan, Launch("auto", obtains=True), dry_run=True)
     assert capsys.readouterr().out.splitlines()[-1] == "images not checked: cifar10 is not there"
 
 
@@ -154,6 +156,6 @@ def test_trials_with_different_backgrounds_have_different_images(tmp_path: Path)
 def test_a_launch_leaves_the_environment_as_it_was(plan: Plan, tmp_path: Path) -> None:
     """In a process that goes on, what it sets for Ray would keep `ray start` from joining a cluster."""
     before = dict(os.environ)
-    with pytest.raises(DataError):
-        run_sweep(sweep_of(plan.run.path, "/nowhere"), None, dry_run=False, retry_failed=False)
+    with pytest.raises(ConfigError):
+        run_sweep(sweep_of(plan.run.path, "/nowhere"), Launch())
     assert dict(os.environ) == before

@@ -214,3 +214,15 @@ def test_what_tune_reports_is_how_a_job_ended(
     assert hash not in feed.live
     value = jobs.search.study.trials[0].value
     assert value == (0.5 if outcome.status != Status.FAILED else None)
+
+
+def test_near_the_time_limit_no_other_job_is_given(tmp_path: Path, datasets: dict[str, Dataset]) -> None:
+    jobs = fixed_jobs(tmp_path, datasets)
+    feed = Feed(jobs, until=1.0)
+    first = feed.suggest("a")
+    assert isinstance(first, dict)
+    assert first["job"]["until"] == 1.0
+    feed.on_trial_complete("a", {"status": "started", "epoch": 1})
+    assert feed.out_of_time
+    assert feed.suggest("b") == Feed.FINISHED
+    assert jobs.bases.is_under_way(first["job"]["hash"]), "it goes on with the next launch"

@@ -62,10 +62,10 @@ def test_the_answer_loses_no_word_and_no_digit_at_any_width(run: Path) -> None:
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["status", f"runs/{CAFE}"], 2)])
+@pytest.mark.parametrize(("arguments", "code"), [(["report", "--help"], 0), (["status", f"runs/{CAFE}"], 2)])
 def test_commands_write_what_an_output_in_ascii_takes(arguments: list[str], code: int) -> None:
     ascii = {"PYTHONIOENCODING": "ascii"}
     ended = run_to_end(start(sys.executable, "-m", "sweeps", *arguments, env=ascii, stderr=subprocess.PIPE))
     assert ended.returncode == code, ended.stderr
-    shown = CAFE.encode("ascii", "backslashreplace").decode() if code else "set with --set data.name=..."
+    shown = CAFE.encode("ascii", "backslashreplace").decode() if code else "With --set criterion=... the report"
     assert shown in " ".join(ended.stdout.replace("|", " ").split()) + ended.stderr

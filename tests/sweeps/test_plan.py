@@ -94,7 +94,7 @@ def test_what_is_to_be_retrained_is_named_by_its_beginning(plan: Plan) -> None:
 
 @pytest.mark.parametrize(("prefix", "problem"), [("zzz", "is none"), ("", "fits several")])
 def test_what_names_no_trial_or_base_encoder_is_refused(plan: Plan, prefix: str, problem: str) -> None:
-    with pytest.raises(ConfigError, match=f"^--retrain: '{prefix}' is not allowed; it {problem} of"):
+    with pytest.raises(ConfigError, match=f"^--retrain: '{prefix}' {problem} of the trials and base"):
         plan.named([prefix])
 
 
@@ -134,6 +134,7 @@ COMMON: dict[str, Any] = {
     "run": None,
     "ties": "agreement",  # later keys
     "seeds": None,
+    "shard": None,
 }
 
 

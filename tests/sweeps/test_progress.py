@@ -88,6 +88,26 @@ def test_base_encoders_are_counted_apart_while_there_are_any(tune: Tune) -> None
     assert tune.progress.summary().startswith("s: 0 done, 0 running, 0 failed, 2 waiting, 0:00:00 elapsed")
 
 
+def test_a_job_is_shown_as_compiling_until_its_first_epoch_is_over(tune: Tune) -> None:
+    def shown() -> str:
+        tune.console.print(tune.progress.table())
+        assert isinstance(tune.console.file, io.StringIO)
+        return tune.console.file.getvalue().splitlines()[-1]
+
+    assert "0/2" in shown()
+    tune.report(tune.base, row=(), compiling=True)
+    assert "compiling" in shown()
+    assert tune.progress.to_go() == "? to go"
+    assert "compiling" not in tune.base.metric_analysis
+    tune.report(tune.base, row=[*ROW, ("seconds_compiling", 2.0)])
+    assert "1/2" in shown()
+    assert tune.progress.to_go() == "0:00:01 to go, then 2 trials", "compiling comes once, and epochs come again"
+
+    tune.report(tune.base, row=(), compiling=True)
+    tune.progress.on_trial_start(0, [tune.base], tune.base)
+    assert "0/2" in shown(), "its worker has died, and another one has taken it up"
+
+
 def test_the_time_to_go_is_that_of_base_encoders_until_trials_run(tune: Tune) -> None:
     assert tune.progress.to_go() == "? to go"
     tune.report(tune.base)

@@ -116,7 +116,7 @@ def test_a_temporary_folder_too_long_for_sockets_is_not_used(monkeypatch: pytest
         assert folder.parent == long
 
 
-@pytest.mark.parametrize(("name", "reason"), [("x" * MAX_BASE, "too long for sockets"), ("absent", "no folder")])
+@pytest.mark.parametrize(("name", "reason"), [("x" * MAX_BASE, "too long for sockets"), ("absent", "not a folder")])
 def test_a_folder_that_ray_is_told_to_use_is_checked(
     monkeypatch: pytest.MonkeyPatch, short_folder: Path, name: str, reason: str
 ) -> None:
@@ -172,6 +172,7 @@ def hidden(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 @pytest.mark.ray
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_a_killed_sweep_leaves_no_secret_and_is_swept_up(short_folder: Path, hidden: dict[str, str]) -> None:
     launch = Launch(short_folder, hidden)
     with launch.start() as driver:

@@ -10,6 +10,7 @@ import pytest
 
 import mixem_sweeps
 from tests.sweeps.launch import ROOT, results, write_sweep
+from tests.sweeps.plans import paint
 
 PROJECT = ("LICENSE", "README.md", "mixem_sweeps.py", "pyproject.toml", "setup.cfg", "setup.py")
 CREATE = (sys.executable, "-m", "venv", "--without-pip")
@@ -71,14 +72,33 @@ def test_the_installed_command_is_ours_among_folders_of_our_names(command: Path,
     assert version.stdout == run(command, "--version", cwd=folder).stdout
 
 
-@pytest.mark.ray
-@pytest.mark.slow
-def test_an_installed_sweeps_workers_import_ours_among_such_folders(command: Path, folder: Path) -> None:
+@pytest.fixture(scope="module")
+def swept(command: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder among whose packages of our names the installed command has made a sweep of its own, and run it."""
+    folder = with_our_names(tmp_path_factory.mktemp("swept") / "user")
     elsewhere = with_our_names(folder.parent / "elsewhere")
     (folder / "yaml.py").write_text("raise SystemExit('the user has a module yaml')\n")
     ones = {"pretrain": {"epochs": 1}, "train": {"epochs": 1}, "runtime": {"device": "cpu"}}
     file = write_sweep(folder / "tiny.yaml", folder / "run", {"seed": [0]}, config=ones)
     ended = run(command, "sweep", file, cwd=folder, PYTHONPATH=str(elsewhere))
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert len(results(folder / "run")) == 1
-    assert (folder / "run" / "best.yaml").exists()
+    return folder
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_an_installed_sweeps_workers_import_ours_among_such_folders(swept: Path) -> None:
+    assert len(results(swept / "run")) == 1
+    assert (swept / "run" / "best.yaml").exists()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_the_installed_command_begins_a_sweep_reports_and_predicts(command: Path, swept: Path, tmp_path: Path) -> None:
+    picture = next(paint(tmp_path / "pictures", count=4).rglob("*.png"))
+    commands = ("init digits", "sweep digits.yaml --dry-run", "report run", f"predict run {picture}")
+    for words in commands:
+        done = run(command, *words.split(), cwd=swept)
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+    assert str(picture) in done.stdout
+    assert (swept / "run" / "report" / "index.html").exists()

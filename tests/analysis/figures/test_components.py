@@ -239,6 +239,7 @@ def many_classes(count: int, names: tuple[str, ...] | None = None) -> Embedding:
     return Embedding(
         features=np.random.default_rng(0).normal(size=(2 * count, 4)).astype(np.float32),
         component=component,
+        certainty=np.ones(2 * count),
         count=2 * count,
         clusters=labels,
         labels=labels,
@@ -260,7 +261,7 @@ def test_a_class_in_many_components_shows_the_largest() -> None:
     rows = class_rows(trial, 0)
     assert (rows.held, len(rows.rows), rows.rows[0].component, rows.rows[0].share) == (20, MAX_ROWS, 19, 21 / 40)
     figure = draw_class(rows)
-    assert figure.texts[0].get_text() == "one: 40 test images, the 12 largest of 20 components"
+    assert [text.get_text() for text in figure.texts] == ["one", "40 test images, the 12 largest of 20 components"]
 
 
 def test_a_gallery_of_many_components_shows_the_largest() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.figures.heatmap import TILE, HeatmapData, draw_heatmap, heatmap_data
+from analysis.figures.heatmaps import TILE, HeatmapData, draw_heatmap, heatmap_data
 from analysis.figures.value import TABLE_1, Value
 from analysis.findings import Findings
 from mixem.errors import MixemError

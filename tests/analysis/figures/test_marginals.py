@@ -6,11 +6,13 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from analysis.figures.audit import audit_panels, draw_audit
-from analysis.figures.interactions import draw_interactions, interactions
+from analysis.figures.interactions import COLOURS, draw_interactions, interactions
 from analysis.figures.marginals import draw_marginals, marginals
 from analysis.figures.save import KINDS, write_figure
+from analysis.figures.style import GRAY, PAPER, PICKED, luminance
 from analysis.findings import Findings
 from analysis.formats import number
 from tests.analysis.run_folder import RunBuilder
@@ -91,8 +93,10 @@ def test_the_audit_is_drawn_with_each_criterions_pick(whole_findings: Findings) 
     panels = audit_panels(whole_findings)
     figure = draw_audit(panels)
     for ax, audit in zip(figure.axes, panels, strict=True):
-        pick = np.concatenate(ax.lines[1].get_data())
+        pick = np.concatenate(ax.lines[0].get_data())
         assert pick.tolist() == pytest.approx([audit.values[audit.picked], 100 * audit.scores[audit.picked]])
+        (dots,) = ax.collections
+        assert dots.get_urls() == [f"index.html#trial-{trial}" for trial in audit.trials]
         assert ax.xaxis_inverted(), "a loss is better to the right"
         assert ax.get_title(loc="left") == f"{audit.criterion}, ρ = {number(audit.spearman.value, 2)}"
     assert "−" in figure.axes[1].get_title(loc="left"), "a true minus sign, as in the table"
@@ -104,12 +108,16 @@ def test_one_configuration_has_no_audit_to_draw(one_seed: RunBuilder) -> None:
     assert audit_panels(one_seed.findings()) == ()
 
 
-def test_a_title_stays_within_a_narrow_figure(crossed: Findings) -> None:
-    figure = draw_interactions(interactions(crossed))
-    figure.draw_without_rendering()
-    title = figure.texts[0]
-    assert title.get_text().startswith("Mean accuracy over pairs of weights")
-    assert title.get_window_extent().x1 <= figure.bbox.x1
+def test_lines_of_interactions_are_told_apart_without_colour(whole_findings: Findings) -> None:
+    lines = draw_interactions(interactions(whole_findings)).axes[0].lines
+    assert len({line.get_marker() for line in lines}) == len(lines)
+
+
+@pytest.mark.parametrize("colour", [*COLOURS, GRAY, PICKED])
+@pytest.mark.parametrize("paper", [PAPER, "#12171d"])
+def test_lines_have_contrast_in_both_schemes(colour: str, paper: str) -> None:
+    darker, lighter = sorted(luminance(to_rgb(shade)) for shade in (colour, paper))
+    assert (lighter + 0.05) / (darker + 0.05) >= 3
 
 
 @pytest.mark.long

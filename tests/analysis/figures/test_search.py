@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,9 @@ from analysis.figures.pairs import draw_pairs, pairs
 from analysis.figures.scale import MAX_TICKS, Scale, log_ticks, scale_of, set_scale
 from analysis.figures.scatter import draw_scatter, scatter_data, smoothed
 from analysis.findings import Findings
+from analysis.page.blocks import Cards, Curves
+from analysis.page.cards import cards
+from analysis.page.curves import search_curve
 from tests.analysis.figures.drawn import png
 from tests.analysis.run_folder import Axes, RunBuilder
 
@@ -136,8 +140,8 @@ def test_pairs_stand_where_their_points_lie(searched: Findings) -> None:
     assert data
     assert (len(data.points), len(data.without)) == (19, 1)
     (picked,) = [point for point in data.points if point.picked]
-    assert searched.selection
-    assert picked.places[:2] == tuple(searched.selection.settings[k] for k in ("train.learning_rate", "loss.lambda2"))
+    assert searched.pick
+    assert picked.places[:2] == tuple(searched.pick.settings[k] for k in ("train.learning_rate", "loss.lambda2"))
     assert picked.value == min(point.value for point in data.points)
     figure = draw_pairs(data)
     png(figure)
@@ -202,13 +206,28 @@ def test_the_best_so_far_never_rises(searched: Findings) -> None:
     finite = [value for value in data.values if math.isfinite(value)]
     assert data.best[0] == data.values[0]
     assert list(data.best) == [min(v for v in data.values[: i + 1] if math.isfinite(v)) for i in range(20)]
-    assert searched.selection
-    assert data.best[-1] == min(finite) == searched.selection.mean
+    assert searched.pick
+    assert data.best[-1] == min(finite) == searched.pick.mean
     assert data.accuracies[-1] == pytest.approx(100 * searched.picked["scores.mixem.acc"].iloc[0])
     figure = draw_history(data)
     png(figure)
     assert len(figure.axes) == 2
 
 
+def test_the_first_screen_shows_the_points_of_a_search(searched: Findings) -> None:
+    (first_screen,) = cards(searched, is_grid=False)
+    assert isinstance(first_screen, Cards)
+    (block,) = first_screen.beside
+    assert isinstance(block, Curves)
+    (panel,) = block.panels
+    links = re.findall(r'href="#trial-(\w+)".*?class="([a-z ]+)"', str(panel.svg))
+    assert searched.pick
+    assert len(links) == 19, "the failed one has no point"
+    assert links[-1] == (searched.pick.representative, "dot pick")
+    assert panel.svg.count("<title>") == 19
+
+
 def test_a_grid_has_no_order_to_show(small: RunBuilder) -> None:
-    assert history(small.finish_all().findings()) is None
+    findings = small.finish_all().findings()
+    assert history(findings) is None
+    assert search_curve(findings) is None

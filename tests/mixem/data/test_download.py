@@ -17,7 +17,7 @@ import pytest
 from mixem.data import download as downloads
 from mixem.data.download import obtain
 from mixem.data.sources import SOURCES
-from mixem.errors import ConfigError, DataError
+from mixem.errors import ConfigError, MixemError
 from tests.mixem.data.dataset_files import write_cifar10, write_fashion_mnist
 
 
@@ -80,7 +80,7 @@ def fashion_mnist(server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.
 
 
 def error_of(name: str, root: Path) -> str:
-    with pytest.raises(DataError) as error:
+    with pytest.raises(MixemError) as error:
         obtain(name, str(root), lambda line: None)
     assert "\n" not in str(error.value)
     return str(error.value)
@@ -223,7 +223,7 @@ def test_built_in_datasets_need_no_download(name: str) -> None:
 
 
 def test_an_image_folder_is_checked_where_it_lies(tmp_path: Path) -> None:
-    assert error_of("image_folder", tmp_path / "x") == f"data.root: {tmp_path / 'x'} is not a folder"
+    assert error_of("image_folder", tmp_path / "x") == f"data.root: {tmp_path / 'x'} is not there"
 
 
 def test_an_unknown_name_is_a_config_error() -> None:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from mixem.config import DataConfig
-from mixem.data import image_folder
+from mixem.data import pictures
 from mixem.data.dataset import Dataset, describe, load_dataset
 from mixem.errors import ConfigError, DataError
 from mixem.settings import preset
@@ -138,11 +138,13 @@ def test_a_file_that_is_no_picture_is_named(root: Path) -> None:
 
 
 def test_a_root_is_needed() -> None:
-    assert error_of(None, ConfigError) == "data.root: missing; image_folder needs the folder that holds the pictures"
+    assert error_of(None, ConfigError) == (
+        "data.root: missing; it names the folder of the pictures: --set data.root=/path/to/pictures"
+    )
 
 
 def test_the_root_must_exist(tmp_path: Path) -> None:
-    assert error_of(tmp_path / "x") == f"data.root: {tmp_path / 'x'} is not a folder"
+    assert error_of(tmp_path / "x", ConfigError) == f"data.root: {tmp_path / 'x'} is not there"
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
@@ -291,7 +293,7 @@ def test_a_class_of_pictures_above_the_limit_is_named(root: Path, monkeypatch: p
 
 
 def test_a_large_folder_tells_how_far_it_is(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_folder, "PROGRESS_SECONDS", 0)
+    monkeypatch.setattr(pictures, "PROGRESS_SECONDS", 0)
     lines = report_of(root)
     assert lines[:2] == ["image_folder: 1 of 10 pictures read", "image_folder: 2 of 10 pictures read"]
     assert len(lines) == 11

@@ -13,7 +13,8 @@ import pytest
 from PIL import EpsImagePlugin, ExifTags, Image, features
 
 from mixem.config import DataConfig
-from mixem.data.picture import FORMATS, MODES, max_megapixels, opaque, read_picture, suffixes
+from mixem.data.opening import FORMATS, MODES, max_megapixels, opaque, suffixes
+from mixem.data.picture import read_picture
 from mixem.errors import DataError
 
 Values = npt.NDArray[np.float64]
@@ -292,12 +293,12 @@ def test_a_large_jpeg_is_shrunk_while_it_is_decoded_and_looks_the_same(
         picture.save(tmp_path / "a.png", exif=tags)  # the same pixels, which cannot be shrunk so
     size = {"channels": channels, "image_size": 8}
     difference = np.abs(read(tmp_path / "a.jpg", **size) - read(tmp_path / "a.png", **size))
-    assert 0 < difference.mean() < 1
+    assert 0 < difference.mean() < 2
     assert difference.max() <= 8
 
 
 def test_a_jpeg_with_few_pixels_to_spare_is_decoded_whole(tmp_path: Path) -> None:
-    noise = RANDOM.integers(0, 256, (32 * 8 - 1, 32 * 8 - 1, 3), dtype=np.uint8)
+    noise = RANDOM.integers(0, 256, (16 * 8 - 1, 16 * 8 - 1, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "a.jpg", quality=95)
     with Image.open(tmp_path / "a.jpg") as picture:
         picture.save(tmp_path / "a.png")

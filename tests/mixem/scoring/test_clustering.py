@@ -9,19 +9,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
-from threadpoolctl import threadpool_info
 
 from mixem.data.dataset import Dataset
 from mixem.data.image_set import ImageSet
 from mixem.model import MixtureModel, SimCLR, build
 from mixem.runtime import derive_seed
+from mixem.scoring.arrays import Labels
 from mixem.scoring.clustering import (
     Embedding,
-    Labels,
-    _fit,
     cluster_baselines,
     cluster_mixture,
     cluster_scores,
@@ -30,15 +27,15 @@ from mixem.scoring.clustering import (
     describe_clusterings,
     embed,
     kmeans_from_components,
-    kmeans_random,
-    kmeans_starts,
     score_starts,
 )
+from mixem.scoring.on_cpu import OnCpu
 from tests.mixem.helpers import Configure
+from tests.mixem.scoring.blobs import blobs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-Features = NDArray[np.float32]
+BY = OnCpu()
 Pair = tuple[Labels, Labels]
 """Labels (N,) and cluster numbers (N,)."""
 
@@ -220,15 +217,6 @@ def test_empty_clusters_give_a_warning(used: int) -> None:
 # K-means
 
 
-def blobs(seed: int, components: int = 3, size: int = 60, spread: float = 0.15) -> tuple[Labels, Features, Features]:
-    """Features around corners of a cube, and mixing coefficients that mostly know the blob."""
-    random = np.random.default_rng(seed)
-    blob = np.arange(size) % components
-    features = (np.eye(components)[blob] + spread * random.standard_normal((size, components))).astype(np.float32)
-    p = (np.eye(components)[blob] + random.random((size, components))).astype(np.float32)
-    return blob, features, p / p.sum(axis=1, keepdims=True)
-
-
 @given(st.integers(0, 2**32), st.integers(2, 5))
 @settings(max_examples=20)
 def test_kmeans_starts_at_the_component_means(seed: int, components: int) -> None:
@@ -240,70 +228,22 @@ def test_kmeans_starts_at_the_component_means(seed: int, components: int) -> Non
         for component in range(components)
     ]
     expected = KMeans(components, init=np.array(means), n_init=1).fit_predict(features)
-    assert kmeans_from_components(features, p).tolist() == expected.tolist()
+    assert kmeans_from_components(features, p, BY).labels.tolist() == expected.tolist()
 
 
 def test_clusters_keep_the_numbers_of_their_components() -> None:
     blob, features, p = blobs(0)
-    assert kmeans_from_components(features, p).tolist() == blob.tolist()
+    assert kmeans_from_components(features, p, BY).labels.tolist() == blob.tolist()
 
 
 def test_an_empty_component_starts_no_cluster() -> None:
     blob, features, p = blobs(0)
     wider = np.insert(p, 1, 0, axis=1)  # component 1 of 4 has no samples
-    clusters = kmeans_from_components(features, wider)
+    clusters = kmeans_from_components(features, wider, BY).labels
     assert clusters.tolist() == blob.tolist()
     one = np.zeros_like(p)
     one[:, 2] = 1
-    assert set(kmeans_from_components(features, one)) == {0}
-
-
-def test_random_starts_depend_on_the_seed_alone() -> None:
-    _, features, _ = blobs(0, spread=1.0)
-    first = kmeans_random(features, 3, 2, seed=2**40 + 5)
-    np.random.seed(1)  # noqa: NPY002
-    assert kmeans_random(features, 3, 2, seed=2**40 + 5).tolist() == first.tolist()
-    assert len(set(first)) == 3
-
-
-@pytest.mark.parametrize("seed", [0, 5, 2**32 - 1, 2**32 + 5, 2**40 + 5])
-def test_random_starts_are_scikit_learns_by_32_bits_of_the_seed(seed: int) -> None:
-    _, features, _ = blobs(3, components=6, size=200, spread=0.9)
-    expected = KMeans(6, n_init=2, random_state=seed & 0xFFFFFFFF).fit_predict(features)
-    assert kmeans_random(features, 6, 2, seed).tolist() == expected.tolist()
-
-
-@pytest.mark.parametrize("seed", [7, 2**32 + 7])
-def test_starts_come_from_one_random_state_the_best_first(seed: int) -> None:
-    _, features, _ = blobs(3, components=6, size=200, spread=0.9)
-    random = np.random.RandomState(7)
-    fits = [KMeans(6, n_init=1, random_state=random).fit(features) for _ in range(6)]
-    expected = [fit.labels_.tolist() for fit in sorted(fits, key=lambda fit: fit.inertia_)]
-    assert [labels.tolist() for labels in kmeans_starts(features, 6, 6, seed)] == expected
-
-
-def test_starts_that_end_equally_well_keep_their_order() -> None:
-    _, features, _ = blobs(3, components=6, size=40)
-    random = np.random.RandomState(7)
-    fits = [KMeans(6, n_init=1, random_state=random).fit(features) for _ in range(40)]
-    assert 1 < len({fit.inertia_ for fit in fits}) < 30
-    expected = [fit.labels_.tolist() for fit in sorted(fits, key=lambda fit: fit.inertia_)]
-    assert [labels.tolist() for labels in kmeans_starts(features, 6, 40, 7)] == expected
-
-
-class Threads(KMeans):
-    """K-means that keeps how many threads its libraries may use while it clusters."""
-
-    def fit_predict(self, features: Features, y: None = None, sample_weight: None = None) -> Labels:
-        self.threads = {library["num_threads"] for library in threadpool_info()}
-        return super().fit_predict(features)
-
-
-@pytest.mark.usefixtures("three_threads")
-def test_kmeans_uses_as_many_threads_as_torch() -> None:
-    kmeans = Threads(3, n_init=1)
-    _fit(kmeans, blobs(0)[1])
-    assert kmeans.threads == {3}
+    assert set(kmeans_from_components(features, one, BY).labels) == {0}
 
 
 # Embedding
@@ -389,7 +329,7 @@ def test_stage_1_has_no_mixture(small: Configure, scored: ImageSet) -> None:
 
 def test_a_mixture_is_clustered_in_three_ways(small: Configure, scored: ImageSet) -> None:
     blob, features, p = blobs(0, components=4, size=256)
-    clusterings = cluster_mixture(Embedding(features, p), small())
+    clusterings = cluster_mixture(Embedding(features, p), small()).clusterings
     assert list(clusterings) == ["mixem", "kmeans", "argmax"]
     assert clusterings["argmax"].tolist() == p.argmax(axis=1).tolist()
     assert clusterings["mixem"].tolist() == blob.tolist()
@@ -399,17 +339,17 @@ def test_a_mixture_is_clustered_in_three_ways(small: Configure, scored: ImageSet
 @pytest.mark.parametrize("seed", range(3))
 def test_the_best_of_the_starts_is_what_scikit_learn_takes(seed: int) -> None:
     _, features, _ = blobs(seed, components=6, size=200, spread=0.9)
-    starts = kmeans_starts(features, 6, 5, seed)
+    starts = BY.kmeans_starts(features, 6, 5, seed)
     assert len({tuple(labels) for labels in starts}) > 1
-    assert starts[0].tolist() == kmeans_random(features, 6, 5, seed).tolist()
+    assert starts[0].tolist() == BY.kmeans_random(features, 6, 5, seed).tolist()
 
 
 def test_the_random_starts_of_a_mixture_follow_the_configuration(small: Configure) -> None:
     _, features, p = blobs(1, components=6, size=200, spread=0.9)
     for seed, restarts in ((0, 1), (0, 4), (3, 1)):
         config = small("model.components=6", f"seed={seed}", f"evaluation.restarts={restarts}")
-        expected = kmeans_random(features, 6, restarts, derive_seed(seed, "kmeans"))
-        assert cluster_mixture(Embedding(features, p), config)["kmeans"].tolist() == expected.tolist()
+        expected = BY.kmeans_random(features, 6, restarts, derive_seed(seed, "kmeans"))
+        assert cluster_mixture(Embedding(features, p), config).clusterings["kmeans"].tolist() == expected.tolist()
 
 
 def noise(*shape: int) -> ImageSet:
@@ -426,12 +366,12 @@ def test_baselines_have_a_cluster_for_each_class_or_component(small: Configure, 
     test = ImageSet(noise(1, 8, 8).images, None, names)
     clusterings, starts = cluster_baselines(Embedding(features, None), test, config)
     count, seed = len(names) or 7, derive_seed(3, "kmeans")
-    expected = kmeans_starts(features, count, 3, seed)
+    expected = BY.kmeans_starts(features, count, 3, seed)
     assert [start.tolist() for start in starts] == [start.tolist() for start in expected]
     assert list(clusterings) == ["simclr_kmeans", "pixel_kmeans"]
     assert clusterings["simclr_kmeans"].tolist() == expected[0].tolist()
     pixels = test.images.flatten(1).numpy() / np.float32(255)
-    assert clusterings["pixel_kmeans"].tolist() == kmeans_random(pixels, count, 3, seed).tolist()
+    assert clusterings["pixel_kmeans"].tolist() == BY.kmeans_random(pixels, count, 3, seed).tolist()
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (32, 31), (33, 32), (16, 48)])
@@ -442,7 +382,7 @@ def test_pixels_are_averaged_where_a_side_is_longer_than_32(small: Configure, he
         pixels = torch.nn.functional.adaptive_avg_pool2d(pixels, (32, 32))
     _, features, _ = blobs(1)
     clusters = cluster_baselines(Embedding(features, None), test, config).clusterings["pixel_kmeans"]
-    expected = kmeans_random(pixels.flatten(1).numpy(), 5, 2, derive_seed(0, "kmeans"))
+    expected = BY.kmeans_random(pixels.flatten(1).numpy(), 5, 2, derive_seed(0, "kmeans"))
     assert clusters.tolist() == expected.tolist()
 
 

@@ -8,6 +8,7 @@ from mixem.data.dataset import Dataset, split_stage
 from mixem.model import SimCLR, build
 from mixem.scoring.clustering import embed, kmeans_from_components
 from mixem.scoring.label_free import label_free
+from mixem.scoring.on_cpu import OnCpu
 from mixem.stages import MIXEM
 from mixem.training import Training
 from tests.mixem.helpers import Configure
@@ -36,7 +37,7 @@ def test_clusters_are_compared_by_the_usual_measures(training: Training) -> None
     values = criteria(training)
     features, p = embed(training.model, training.validation_images, training.config)
     assert p is not None
-    clusters = kmeans_from_components(features, p)
+    clusters = kmeans_from_components(features, p, OnCpu()).labels
     assert values["silhouette"] == pytest.approx(silhouette_score(features, clusters))
     assert values["argmax"] == pytest.approx(adjusted_rand_score(clusters, p.argmax(axis=1)))
     assert values["confidence"] == pytest.approx(p.max(axis=1).mean())
