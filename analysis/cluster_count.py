@@ -2,7 +2,8 @@
 
 Two judges: the silhouette of the clusters (Rousseeuw 1987), and how well they agree between seeds (Ben-Hur et al.
 2002; Lange et al. 2004), by the adjusted Rand index, which chance does not raise with the number. Each keeps what it
-cannot tell from its best; what both keep is left.
+cannot tell from its best; what both keep is left. A judge needs two values for each number to know its own noise: two
+seeds for the silhouette, three for the agreement, whose values are pairs of seeds.
 """
 
 from collections.abc import Sequence
@@ -38,12 +39,12 @@ class ClusterCounts:
 
     @property
     def by_silhouette(self) -> tuple[int, ...]:
-        """The numbers that the silhouette cannot tell from its best; empty where it is unknown."""
+        """The numbers that the silhouette cannot tell from its best; empty where it, or its noise, is unknown."""
         return self._kept(self.silhouettes)
 
     @property
     def by_agreement(self) -> tuple[int, ...]:
-        """The numbers that the agreement between seeds cannot tell from its best; empty where it is unknown."""
+        """The same of the agreement between seeds; empty with fewer than three seeds, too."""
         return self._kept(self.agreements)
 
     @property
@@ -53,7 +54,7 @@ class ClusterCounts:
         return tuple(sorted(set.intersection(*kept))) if kept else ()
 
     def _kept(self, values: Floats) -> tuple[int, ...]:
-        if not values.shape[1] or np.isnan(values).any():
+        if values.shape[1] < 2 or np.isnan(values).any():
             return ()
         tied = within_error(-values, int(values.mean(axis=1).argmax()))
         return tuple(number for number, is_tied in zip(self.numbers, tied.tolist(), strict=True) if is_tied)

@@ -219,17 +219,20 @@ CLUSTERS_PAGE = Markup(
 )
 
 
+NEEDED = "The silhouette needs two seeds, the agreement three."
+
+
 def cluster_counts(data: "ClusterCounts") -> str:
     """How many clusters there may be, or that nothing tells it."""
     judges = {"the silhouette": data.by_silhouette, "the agreement between seeds": data.by_agreement}
     known = {name: kept for name, kept in judges.items() if kept}
     if not known:
-        return "Nothing tells the numbers of clusters apart: neither silhouette nor agreement between seeds is known."
+        return f"Nothing tells the numbers of clusters apart: neither judge is known with its noise. {NEEDED}"
     parts = [f"{name} is best with {_any_of(kept)}" for name, kept in known.items()]
     said = f"{' and '.join(parts)}"
     said = f"{said[:1].upper()}{said[1:]} clusters"
     if len(known) == 1:
-        return f"{said}; the other judge is not known, so take it with care."
+        return f"{said}; the other judge is not known with its noise, so take it with care. {NEEDED}"
     if len(data.left) == 1:
         return f"{said}: {data.left[0]} clusters are recommended, without labels."
     if data.left:

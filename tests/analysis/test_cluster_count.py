@@ -53,6 +53,14 @@ def test_what_was_not_measured_judges_nothing() -> None:
     assert len(draw_cluster_counts(counts(unknown, unknown)).axes) == 3
 
 
+def test_a_judge_whose_noise_is_unknown_judges_nothing() -> None:
+    """Two seeds have one agreement for each number, so that no difference can be told from chance."""
+    data = counts(SURE[:, :2], SURE[:, :1])
+    assert (data.by_silhouette, data.by_agreement, data.left) == ((4,), (), (4,))
+    assert wording.cluster_counts(data).endswith("take it with care. The silhouette needs two seeds, the agreement three.")
+    assert counts(SURE[:, :1], SURE[:, :0]).left == ()
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> RunBuilder:
     """Four clusters are steady and round, three and five are neither; of four a second weighting is worse."""
