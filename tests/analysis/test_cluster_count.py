@@ -57,7 +57,9 @@ def test_a_judge_whose_noise_is_unknown_judges_nothing() -> None:
     """Two seeds have one agreement for each number, so that no difference can be told from chance."""
     data = counts(SURE[:, :2], SURE[:, :1])
     assert (data.by_silhouette, data.by_agreement, data.left) == ((4,), (), (4,))
-    assert wording.cluster_counts(data).endswith("take it with care. The silhouette needs two seeds, the agreement three.")
+    assert wording.cluster_counts(data).endswith(
+        "take it with care. The silhouette needs two seeds, the agreement three."
+    )
     assert counts(SURE[:, :1], SURE[:, :0]).left == ()
 
 
