@@ -187,6 +187,11 @@ def test_the_changelog_begins_with_this_version() -> None:
     assert older[-1].startswith("0.1.0 ")
 
 
+def test_the_installation_page_explains_every_extra() -> None:
+    rows = [line.split("|")[1] for line in read("docs/install.md").splitlines() if line.startswith("| `")]
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(setup_cfg()["options.extras_require"])
+
+
 def test_hooks_before_a_commit_run_the_tools_of_make_lint() -> None:
     (local,) = yaml.safe_load(read(".pre-commit-config.yaml"))["repos"]
     assert local["repo"] == "local"
