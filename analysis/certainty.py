@@ -62,7 +62,7 @@ def image_intervals(run: Run, row: "pd.Series") -> ImageIntervals:
     try:
         baselines = _hits_of(run.base(str(row["base"])), row)
         if baselines[BASELINE].shape != mixem[MIXEM].shape:
-            raise MixemError("trial and base encoder were scored on other images")
+            raise MixemError("trial and base encoder were not scored on the same images")
     except MixemError as error:
         return ImageIntervals(_accuracies(mixem), why_none=_inside(run, error))
     gain = mixem[MIXEM].astype(int) - baselines[BASELINE].astype(int)
@@ -134,7 +134,7 @@ def _table(
 ) -> tuple[Floats, Literal["seed", "draw"]]:
     """The criterion (configurations, blocks), and what the blocks are. Raises MixemError where there are too few."""
     if len({tuple(seeds[trial] for trial in c.trials) for c in configurations}) > 1:
-        raise MixemError("the configurations have not the same seeds")
+        raise MixemError("the configurations do not have the same seeds")
     if len(configurations[0].trials) > 1:
         return np.array([c.values for c in configurations]), "seed"
     draws = [by_draw.get(c.trials[0]) for c in configurations]

@@ -96,7 +96,7 @@ class DataConfig(Section):
     def _one_value_per_channel(self) -> Self:
         for key in ("mean", "std"):
             if len(getattr(self, key)) != self.channels:
-                raise ValueError(f"{key} needs {self.channels} value(s), one per channel")
+                raise ValueError(f"{key} needs {self.channels} numbers, one for each channel")
         return self
 
 
@@ -131,7 +131,7 @@ class AugmentConfig(Section):
         if self.scale[1] > 1:
             raise ValueError(f"scale ends at 1 at most, not {self.scale[1]}")
         if self.blur_kernel % 2 == 0:
-            raise ValueError(f"blur_kernel is odd, not {self.blur_kernel}")
+            raise ValueError(f"blur_kernel has to be odd, not {self.blur_kernel}")
         return self
 
 

@@ -24,6 +24,12 @@ class ConfigError(MixemError):
     exit_code = 2
 
 
+def needs_extra(what: str, extra: str, reason: object) -> ConfigError:
+    """The error of what cannot be had without the packages of an extra of ours; TensorBoard's come without one."""
+    package = "mixem-sweeps" if extra == "tensorboard" else f"mixem-sweeps[{extra}]"
+    return ConfigError(f"{what}: needs more packages: pip install '{package}' ({reason})")
+
+
 class DataError(MixemError):
     """A dataset is absent, damaged or does not fit the configuration."""
 

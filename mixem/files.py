@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from mixem.errors import ConfigError, MixemError
+from mixem.errors import ConfigError, MixemError, needs_extra
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -77,7 +77,7 @@ def run_path(text: Path | str) -> Path:
             fsspec.register_implementation("s3", RetryingS3, clobber=True)
         fsspec.get_filesystem_class(protocol)  # imports the driver
     except ImportError as error:
-        raise ConfigError(f"{text}: needs more packages: pip install 'mixem-sweeps[{protocol}]' ({error})") from None
+        raise needs_extra(str(text), protocol, error) from None
     return cast(Path, UPath(str(text), use_listings_cache=False, **REMOTE[protocol]))
 
 

@@ -15,7 +15,7 @@ from mixem.architecture import ENCODERS
 from mixem.augment import normalise
 from mixem.checkpoint import save_tensors
 from mixem.config import Config, DataConfig
-from mixem.errors import ConfigError, MixemError
+from mixem.errors import ConfigError, MixemError, needs_extra
 from mixem.files import write_bytes
 from mixem.run import Run
 from mixem.start import PUBLISHED
@@ -205,7 +205,7 @@ def check_format(format: str) -> None:
             import onnxruntime  # noqa: F401
             import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ConfigError(f"--format onnx: needs more packages: pip install 'mixem-sweeps[onnx]' ({error})") from None
+        raise needs_extra("--format onnx", "onnx", error) from None
 
 
 def convert(folder: Path, config: str, out: Path | str, format: str) -> list[str]:

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from mixem.data.listing import SYSTEM_FOLDERS
 from mixem.data.opening import suffixes
-from mixem.data.picture import read_picture
 from mixem.data.reading import side_by_side
 from mixem.errors import DataError
 from mixem.scoring.assignments import Assignments, assign
@@ -67,7 +66,7 @@ class Prediction:
 
     def _pictures(self) -> Iterator[tuple[Path, Tensor]]:
         """The pictures that can be read, in their order."""
-        with closing(side_by_side(self._pixels, self.paths)) as reading:
+        with closing(side_by_side(self.model.image, self.paths)) as reading:
             for path, pixels in reading:
                 try:
                     yield path, pixels.result()
@@ -75,12 +74,6 @@ class Prediction:
                     self.failed += 1
                     if self.failed <= MAX_PROBLEMS:
                         self.problems.append(str(error))
-
-    def _pixels(self, path: Path) -> Tensor:
-        picture = read_picture(path, self.model.config.data)
-        if picture is None:
-            raise DataError(f"{path}: cannot be read as a picture (too large)")
-        return picture.pixels
 
 
 def walk(places: Iterable[Path]) -> Iterator[Path]:

@@ -26,7 +26,7 @@ from mixem.hardware import Precision, cores, cpu_name, cpu_precision
 def resolve_device(runtime: RuntimeConfig) -> torch.device:
     """The device to use; raises ConfigError when CUDA is asked for and absent."""
     if runtime.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("runtime.device: 'cuda' is not allowed here; torch sees no CUDA device (auto, cpu)")
+        raise ConfigError("runtime.device: 'cuda' is not allowed here; torch sees no CUDA device; allowed: auto, cpu")
     if runtime.device == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda")

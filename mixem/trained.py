@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mixem.checkpoint import load_tensors
 from mixem.config import Config
+from mixem.data.opening import max_megapixels
 from mixem.data.picture import read_picture, square_of
 from mixem.errors import CheckpointError, ConfigError, DataError
 from mixem.experiment import load_weights
@@ -91,7 +92,7 @@ class TrainedModel:
         if isinstance(picture, Path | str):
             read = read_picture(Path(picture), self.config.data)
             if read is None:
-                raise DataError(f"{picture}: too large to be read as a picture")
+                raise DataError(f"{picture}: above {max_megapixels():,.0f} megapixels")
             return read.pixels
         if not isinstance(picture, Image.Image):
             picture = _as_picture(picture)

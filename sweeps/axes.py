@@ -29,9 +29,9 @@ class Range(AxisRange, extra="forbid"):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.low >= self.high:
-            raise ValueError(f"low: {self.low:g} is not allowed; below high, {self.high:g}")
+            raise ValueError(f"low: {self.low:g} is not allowed; less than high, {self.high:g}, is needed")
         if self.log and self.low <= 0:
-            raise ValueError(f"low: {self.low:g} is not allowed with log; above 0")
+            raise ValueError(f"low: {self.low:g} is not allowed with log; more than 0 is needed")
         if self.log and self.step:
             raise ValueError(f"step: {self.step} is not allowed with log; leave one of them out")
         return self

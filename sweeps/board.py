@@ -134,7 +134,7 @@ class Board:
         values = (escape(one.settings.get(key, "")) for key in self.keys)
         score = "" if one.acc is None else f"{one.acc:.4f}"
         mark, style = ("*", "bold") if is_best else ("", None)
-        status = "best" if is_best else "done" if one.status == Status.FINISHED else str(one.status)
+        status = "best" if is_best else str(one.status)
         table.add_row(_short(one.hash) + mark, status, *values, "", "", _number(one.criterion), score, "", style=style)
 
     def _add_running(self, table: Table, job: Running) -> None:

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from analysis.results import one_line
 from mixem.config import Config, LossWeights, weights_of
-from mixem.errors import CheckpointError, ConfigError
+from mixem.errors import CheckpointError, ConfigError, needs_extra
 from mixem.files import is_storage_error
 from mixem.records import AxisRange, RunSpec, TrialRecord
 from mixem.run import Run, StageState, Status, validation_terms
@@ -195,7 +195,7 @@ def serve_dashboard(run: Run, port: int, say: Callable[[str], object]) -> None:
     try:
         from optuna_dashboard import wsgi
     except ImportError as error:
-        raise ConfigError(f"dashboard: a package is missing: pip install 'mixem-sweeps[dashboard]' ({error})") from None
+        raise needs_extra("dashboard", "dashboard", error) from None
     mirror = Mirror(run)
     with dashboard_server(wsgi(mirror.storage), port) as server, renewed(mirror):
         until_interrupted(server, str(run), say)

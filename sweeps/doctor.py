@@ -167,9 +167,9 @@ def _datasets(folder: Path) -> Iterator[DoctorCheck]:
 def _extras(folder: Path) -> Iterator[DoctorCheck]:
     for extra, (package, use) in EXTRAS.items():
         try:
-            yield _ok(extra, f"{package} {version(package)}: {use}")
+            yield _ok(extra, f"{package} {version(package)}, for {use}")
         except PackageNotFoundError:
-            yield _note(extra, f"{package} is not installed: {use}", f"pip install 'mixem-sweeps[{extra}]'")
+            yield _note(extra, f"{package} is not installed, for {use}", f"pip install 'mixem-sweeps[{extra}]'")
 
 
 def _storage(folder: Path) -> Iterator[DoctorCheck]:
@@ -180,7 +180,7 @@ def _storage(folder: Path) -> Iterator[DoctorCheck]:
     if named or Path("~/.aws").expanduser().is_dir():
         yield _ok("object storage", f"s3:// is {endpoint}; credentials are set, and have not been tried")
     else:
-        yield _note("object storage", f"s3:// is {endpoint}; no credentials but a role's", "aws configure")
+        yield _note("object storage", f"s3:// is {endpoint}; no credentials are set here", "aws configure")
 
 
 LOOKS: tuple[Callable[[Path], Iterator[DoctorCheck]], ...] = (
@@ -196,3 +196,11 @@ def check_line(check: DoctorCheck) -> str:
     """A check as a line."""
     mend = f"; {check.mend}" if check.mend else ""
     return f"{check.state:5} {check.name}: {check.text}{mend}"
+
+
+def verdict(answer: DoctorAnswer) -> str:
+    """What the checks come to, as a line."""
+    if answer.ok:
+        return "A sweep would run on this machine; what a note lacks is optional."
+    failed = ", ".join(check.name for check in answer.checks if check.state == "no")
+    return f"A sweep would fail on this machine: {failed}."

@@ -44,7 +44,7 @@ def stoppable(command: Callable[P, None]) -> Callable[P, None]:
             command(*arguments, **options)
         except KeyboardInterrupt:
             ignore()
-            print("stopped; the same command goes on from here, or starts over", file=sys.stderr)
+            print("stopped; the same command goes on where something was kept, else it begins again", file=sys.stderr)
             raise typer.Exit(130) from None
 
     return run

@@ -20,8 +20,7 @@ from sweeps import interrupts
 from sweeps.launch_options import Bases, Launch
 from sweeps.limits import OUT_OF_TIME, TimeLimitError, limited
 from sweeps.missing import run_missing
-from sweeps.output import notify as say
-from sweeps.output import progress_console
+from sweeps.output import notify, progress_console, say
 from sweeps.plan import FAILURES, Plan
 from sweeps.preview import preview
 from sweeps.spec import WITHOUT_GPU
@@ -42,9 +41,10 @@ def run_sweep(plan: Plan, launch: Launch, dry_run: bool = False) -> None:
     _check_address(plan, launch.address)
     launch = replace(launch, retrain=plan.named(launch.retrain))
     if dry_run:
-        print(*preview(plan, launch), sep="\n")
+        for line in preview(plan, launch):
+            say(Console(), line)
         return
-    with ended_in_a_line(plan), limited(launch.limit) as until, tracked(plan.run, plan.spec.track, say):
+    with ended_in_a_line(plan), limited(launch.limit) as until, tracked(plan.run, plan.spec.track, notify):
         _answer(plan, _trained(plan, launch, until), launch.bases)
 
 

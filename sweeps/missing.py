@@ -11,7 +11,7 @@ from mixem.files import each, remove
 from mixem.run import Snapshot, Status
 from sweeps.launch_options import Bases, Launch
 from sweeps.lock import lease
-from sweeps.output import phase
+from sweeps.output import phase, say
 from sweeps.plan import Plan
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def run_missing(plan: Plan, console: Console, launch: Launch, until: float | Non
     """
 
     def notify(line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(console, line)
 
     with lease(plan.run, notify):
         snapshot, datasets = _look(plan, launch.bases, notify)
@@ -163,7 +163,7 @@ def _run(
         if jobs.queued:
             counts, there = counts_in(datasets), workers(plan, address)
             for line in forecast_line(plan, snapshot, jobs.queued, counts, there, launch.price):
-                console.print(line, highlight=False, markup=False, soft_wrap=True)
+                say(console, line)
         list_pictures(plan, datasets)
         each(plan.run.path, lambda hash: plan.run.trial(hash).write_config(plan.trials[hash]), jobs.queued)
         for hash in lost:

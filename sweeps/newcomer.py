@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from rich.console import Console
 
 from analysis.estimate import Work, from_table
 from analysis.figures.pictures import CLUSTERS_PAGE
@@ -26,9 +27,11 @@ from mixem.start import IMAGENET, image_size_of, values_of
 from sweeps.defaults import Setting, Start, efforts, fit, sweep_values
 from sweeps.forecast import Workers, forecast, place_of
 from sweeps.launch import train_and_answer
+from sweeps.output import say
 from sweeps.plan import Plan
 from sweeps.sorting import Order, is_sorted, sort_into
 from sweeps.spec import SweepSpec
+from sweeps.starts import from_here
 from sweeps.survey import Survey, survey
 
 NONE = "none"
@@ -105,7 +108,7 @@ def cluster_pictures(request: Request, dry_run: bool = False) -> None:
     pictures = survey(request.pictures)
     pictures.check(request.clusters)
     expected = expected_of(request, pictures)
-    print(paragraph(request, pictures, expected), flush=True)
+    say(Console(), paragraph(request, pictures, expected))
     if dry_run:
         return
     request.order.try_out(pictures.first)
@@ -118,7 +121,8 @@ def cluster_pictures(request: Request, dry_run: bool = False) -> None:
         raise
     except MixemError as error:
         problems.append(str(error))
-    print(*_outlook(request), sep="\n")
+    for line in _outlook(request):
+        say(Console(), line)
     if problems:
         raise MixemError("; ".join(problems))
 
@@ -253,7 +257,8 @@ def _start_in_words(config: Config, pictures: Survey) -> Iterator[str]:
         yield "One that is trained finds more: --start imagenet downloads one, --start FILE takes your own."
         return
     labels = {"none": "without labels", "used": "with labels", "unknown": "perhaps with labels"}
-    yield f"The encoder starts from {config.model.start}, which was trained {labels[config.model.start_labels]}."
+    start, trained = from_here(config.model.start), labels[config.model.start_labels]
+    yield f"The encoder starts from {start}, which was trained {trained}."
 
 
 def _training_in_words(plan: Plan, config: Config, pictures: Survey) -> str:
@@ -265,9 +270,9 @@ def _training_in_words(plan: Plan, config: Config, pictures: Survey) -> str:
     first = (
         f"SimCLR trains it for {steps(config.pretrain)}, then MIX'EM" if config.pretrain.epochs else "MIX'EM trains it"
     )
-    weightings = plural(len(plan.trials) // seeds, "weighting")
+    weightings, trials = plural(len(plan.trials) // seeds, "weighting"), plural(len(plan.trials), "trial")
     where = "a GPU" if plan.spec.resources.gpu else plural(int(plan.spec.resources.cpu), "CPU core")
     return (
         f"{first} for {steps(config.train)}, with {weightings} of its loss and {plural(seeds, 'seed')}: "
-        f"{plural(len(plan.trials), 'trial')}, each on {where}."
+        f"{trials}{', each' if len(plan.trials) > 1 else ''} on {where}."
     )

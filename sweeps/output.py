@@ -59,6 +59,12 @@ def notify(line: str) -> None:
         print(line, flush=True)
 
 
+def say(console: "Console", text: str, style: str | None = None) -> None:
+    """Print a text that breaks between words at a terminal's edge, and nowhere in a file or a pipe."""
+    is_whole = not console.is_terminal
+    console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=is_whole, style=style)
+
+
 @contextmanager
 def phase(console: "Console", what: str) -> Iterator[None]:
     """Say what takes a while, in a terminal as long as it does."""

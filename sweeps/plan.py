@@ -15,7 +15,7 @@ from mixem.records import Shard as ShardRecord
 from mixem.run import Run, Snapshot, StageFolder, Status, full_hash
 from mixem.settings import base_hash, configuration_hash, set_key
 from sweeps.shards import Shard
-from sweeps.spec import SweepSpec
+from sweeps.spec import SweepSpec, amounts
 
 if TYPE_CHECKING:
     from analysis.race import Round
@@ -204,8 +204,8 @@ class Plan:
             )
         return [
             *lines,
-            f"{len(self.bases())} base encoder(s), {len(self.missing_bases(missing, snapshot))} to train",
-            f"each trial asks for {resources.cpu:g} CPU(s) and {resources.gpu:g} GPU(s)",
+            f"{plural(len(self.bases()), 'base encoder')}, {len(self.missing_bases(missing, snapshot))} to train",
+            f"each trial asks for {amounts(resources.cpu, resources.gpu)}",
             f"run folder: {self.run}",
         ]
 

@@ -88,7 +88,8 @@ def tell(prediction: Prediction, out: Path | None) -> None:
     """Say how many pictures are done. Raises ConfigError for none, and MixemError where some could not be read."""
     check_any(prediction)
     rate = f", {prediction.done / prediction.seconds:,.0f} a second" if prediction.seconds else ""
-    print(f"{prediction.done:,} pictures{rate}{f': {out}' if out else ''}", file=sys.stderr)
+    if not Verbosity.quiet:
+        print(f"{prediction.done:,} pictures{rate}{f': {out}' if out else ''}", file=sys.stderr)
     if prediction.failed:
         rest = prediction.failed - len(prediction.problems)
         print(*prediction.problems, *([f"and {rest:,} more"] if rest else []), sep="\n", file=sys.stderr)

@@ -27,7 +27,9 @@ def format_of(out: Path | None, asked: str | None) -> str:
     """The format that is asked for, or that a file's name says, or CSV. Raises ConfigError."""
     named = out.suffix.lower().lstrip(".") if out else ""
     kind = asked or (named if named in FORMATS else "csv" if out is None else "")
-    if kind not in FORMATS:
+    if asked and asked not in FORMATS:
+        raise ConfigError(f"--format {asked}: allowed: {', '.join(FORMATS)}")
+    if not kind:
         raise ConfigError(f"--out {out}: its ending names no format; allowed: {', '.join(FORMATS)}, or --format")
     if kind == "parquet" and out is None:
         raise ConfigError("--format parquet: not allowed without --out; Parquet is not text")

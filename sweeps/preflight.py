@@ -21,7 +21,7 @@ from mixem.run import Run, Snapshot, StageName
 from sweeps.images import dataset_of
 from sweeps.plan import Plan
 from sweeps.session import Node, nodes, slots
-from sweeps.spec import WITHOUT_GPU, Resources
+from sweeps.spec import WITHOUT_GPU, Resources, amounts
 
 NODE_SECONDS = 120.0
 """How long a node may take to start a worker and answer."""
@@ -34,11 +34,12 @@ def check_resources(resources: Resources, nodes: Sequence[Node]) -> None:
     """Refuse a trial that none of `nodes` could ever hold; raises ConfigError naming what they have."""
     if any(slots(resources, [node]) for node in nodes):
         return
-    kinds = dict.fromkeys(f"{node.get('CPU', 0):g} CPU(s) and {node.get('GPU', 0):g} GPU(s)" for node in nodes)
-    asked = f"{resources.cpu:g} CPU(s) and {resources.gpu:g} GPU(s)"
+    kinds = dict.fromkeys(amounts(node.get("CPU", 0), node.get("GPU", 0)) for node in nodes)
     advice = f"; {WITHOUT_GPU}" if resources.gpu else ""
     there = f"the nodes have: {', '.join(kinds)}"
-    raise ConfigError(f"resources: a trial asks for {asked}, which no node has; {there}{advice}")
+    raise ConfigError(
+        f"resources: a trial asks for {amounts(resources.cpu, resources.gpu)}, which no node has; {there}{advice}"
+    )
 
 
 def check_nodes(run: Run, address: str | None) -> None:
@@ -111,7 +112,8 @@ def check_space(plan: Plan, trials: Sequence[str], snapshot: Snapshot, datasets:
     needed, free = space_needed(plan, trials, snapshot, datasets, at_a_time), shutil.disk_usage(plan.run.path).free
     if free < needed:
         raise MixemError(
-            f"{plan.run}: {len(trials)} trials need about {needed / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free"
+            f"{plan.run}: {len(trials)} trials need about {needed / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free; "
+            "make room, or name another folder by --run"
         )
 
 

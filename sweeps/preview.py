@@ -43,7 +43,7 @@ def _check_images(plan: Plan, snapshot: Snapshot, obtains: bool) -> "tuple[Count
     named = any(config.data.root or config.data.name == "image_folder" for config in plan.trials.values())
     recorded = snapshot.those(Status.FINISHED) or any(base.record for base in snapshot.bases.values())
     if not named and not recorded:
-        return published_counts, "images not checked: there is no result yet that other images could have made"
+        return published_counts, "images not checked: there is no result yet to compare them with"
     from sweeps.images import check_plan, counts_in
 
     datasets, line = check_plan(plan, snapshot, obtains)

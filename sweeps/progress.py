@@ -13,6 +13,7 @@ from rich.live import Live
 from mixem.run import Snapshot, StageName, Status
 from sweeps.board import Board, Ended, Row, Running, clock
 from sweeps.jobs import Job, Jobs, ended_as
+from sweeps.output import say
 from sweeps.recorder import reason_of
 
 PLAIN_SECONDS = 15.0
@@ -76,7 +77,7 @@ class Progress(Callback):
     def __exit__(self, *_: object) -> None:
         if self.live:
             self.live.stop()
-            self.console.print(self.summary(), highlight=False, markup=False, soft_wrap=True)
+            say(self.console, self.summary())
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks; a terminal is not picklable, and nothing here needs to be restored."""
@@ -146,7 +147,7 @@ class Progress(Callback):
         """A plain line, where there is no live table."""
         if self.live is None:
             self._last_line = time.monotonic()
-            self.console.print(f"{self.summary()}  |  {text}", highlight=False, markup=False, soft_wrap=True)
+            say(self.console, f"{self.summary()}  |  {text}")
 
     def summary(self) -> str:
         """The counts and the time to go in one line."""
@@ -154,7 +155,10 @@ class Progress(Callback):
         if self._has_bases:
             counts += f", base encoders: {self._counts('pretrain')}"
         title = f"{self.title}, {phase}" if (phase := self.source.jobs.phase) else self.title
-        return f"{title}: {counts}, {clock(time.monotonic() - self.started)} elapsed, {self.to_go()}"
+        return f"{title}: {counts}, {self._elapsed()}, {self.to_go()}"
+
+    def _elapsed(self) -> str:
+        return f"{clock(time.monotonic() - self.started)} elapsed"
 
     @property
     def _has_bases(self) -> bool:
@@ -166,7 +170,7 @@ class Progress(Callback):
         tally, running = self.tallies[stage], len(self._running(stage))
         waiting = len(self._live(stage)) - running + len(self.source.jobs.to_come(stage))
         stopped = f"{tally.stopped} stopped, " if tally.stopped else ""
-        return f"{tally.finished} done, {running} running, {tally.failed} failed, {stopped}{waiting} waiting"
+        return f"{tally.finished} finished, {running} running, {tally.failed} failed, {stopped}{waiting} waiting"
 
     def _live(self, stage: StageName) -> list[Job]:
         return [job for job in list(self.source.live.values()) if job.stage == stage]
@@ -210,7 +214,7 @@ class Progress(Callback):
         if self._has_bases:
             lines.append(f"base encoders: {self._counts('pretrain')}")
         is_starting = not self.running and not any(tally.finished + tally.failed for tally in self.tallies.values())
-        state = "starting workers" if is_starting else f"{clock(time.monotonic() - self.started)}, {self.to_go()}"
+        state = "starting workers" if is_starting else f"{self._elapsed()}, {self.to_go()}"
         return [*lines, state]
 
     def _jobs_running(self) -> Iterator[Running]:

@@ -18,7 +18,7 @@ def batch_files(file: Path) -> dict[str, Path]:
     """Where the batch files of a sweep's file go, by kind: beside it. Raises ConfigError where one is there already."""
     paths = {kind: file.with_name(f"{file.stem}-{kind}.sbatch") for kind in KINDS}
     if not file.name.isprintable():
-        raise ConfigError(f"{file!r}: not allowed; the name of a sweep's file with batch files is printable")
+        raise ConfigError(f"{str(file)!r}: not allowed with --slurm; a name of printable characters is needed")
     for path in paths.values():
         if path.exists():
             raise ConfigError(f"{path}: exists already, and is not overwritten")

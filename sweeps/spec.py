@@ -126,7 +126,7 @@ class SearchSettings(Section):
         if "seed" in ranges:
             raise ValueError("axes.seed: a range is not allowed; list the seeds, every point runs with each")
         if not self.axes.keys() - {"seed"}:
-            raise ValueError(f"axes: search {self.search} needs one beside the seed")
+            raise ValueError(f"axes: search {self.search} needs an axis beside the seed")
         return self
 
     @model_validator(mode="after")
@@ -177,6 +177,12 @@ class Resources(Section):
         """How many jobs a node with so much runs at a time."""
         by_cpu = cpus / self.cpu
         return int(min(by_cpu, gpus / self.gpu) if self.gpu else by_cpu)
+
+
+def amounts(cpu: float, gpu: float) -> str:
+    """So many CPU cores and GPUs in words."""
+    gpus = f"{gpu:g} GPU{'' if gpu == 1 else 's'}" if gpu else "no GPU"
+    return f"{cpu:g} CPU core{'' if cpu == 1 else 's'} and {gpus}"
 
 
 class SweepSpec(SearchSettings):
@@ -251,7 +257,9 @@ class SweepSpec(SearchSettings):
             if any(not isinstance(value, str | int | float | None) for value in values):
                 raise ConfigError(f"axes.{key}: {axis} is not allowed with search optuna; single values only")
             if len({base_hash(validate(Config, set_key(base, key, value))) for value in values}) > 1:
-                raise ConfigError(f"axes.{key}: not allowed with search optuna, it changes the base encoder; fix it")
+                raise ConfigError(
+                    f"axes.{key}: not allowed with search optuna, it changes the base encoder; set one value of it"
+                )
         return sampled
 
     def points(self) -> list[Point]:
@@ -279,7 +287,9 @@ class SweepSpec(SearchSettings):
         trials = self.trials_at(self.points())
         epochs, grace = max(config.train.epochs for config in trials.values()), self.stopping.grace_period
         if self.scheduler != "none" and grace >= epochs:
-            raise ConfigError(f"stopping.grace_period: {grace} is not allowed; below a trial's {epochs} epochs")
+            raise ConfigError(
+                f"stopping.grace_period: {grace} is not allowed; less than a trial's {epochs} epochs is needed"
+            )
         return trials
 
     def further_trials(self) -> dict[str, Config]:

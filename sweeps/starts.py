@@ -1,11 +1,17 @@
 """The encoders that a plan's base encoders start from, before any work begins."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from mixem.pretrained import start_weights
 from mixem.run import Snapshot
 from mixem.stages import PRETRAIN
 from sweeps.plan import Plan
+
+
+def from_here(start: str | None) -> str:
+    """An encoder's file as seen from the current folder, where it lies below it; else as it is."""
+    return str(start).removeprefix(f"{Path.cwd()}/")
 
 
 def obtain_starts(plan: Plan, trials: Iterable[str], snapshot: Snapshot, report: Callable[[str], object]) -> None:
@@ -16,5 +22,5 @@ def obtain_starts(plan: Plan, trials: Iterable[str], snapshot: Snapshot, report:
     starts = {c.model.start_sha256: c for c in plan.missing_bases(trials, snapshot).values() if c.model.start}
     for config in starts.values():
         labels = {"used": ", trained with labels", "unknown": ", which may have been trained with labels"}
-        report(f"stage 1 starts from {config.model.start}{labels.get(config.model.start_labels, '')}")
+        report(f"stage 1 starts from {from_here(config.model.start)}{labels.get(config.model.start_labels, '')}")
         PRETRAIN.build(config, start_weights(config, plan.run))

@@ -9,7 +9,7 @@ from analysis import wording
 from analysis.findings import Findings
 from analysis.report import Answer, write_answer
 from analysis.results import trained_on
-from sweeps.output import phase, progress_console, spelled
+from sweeps.output import phase, progress_console, say, spelled
 from sweeps.tables import print_table, whole
 
 SCORES = {"acc": "ACC", "nmi": "NMI", "ari": "ARI"}
@@ -23,12 +23,12 @@ def print_summary(run: Path, console: Console) -> Answer:
         findings = Findings.of(run)
         answer = write_answer(findings)
     if answer.best is None:
-        _say(console, f"{findings.why_none}\nreport: {answer.report}")
+        say(console, f"{findings.why_none}\nreport: {answer.report}")
         return answer
     print_pick(findings, console)
     best = answer.best
     for name, path in (("report", answer.report), ("best configuration", best.config), ("its weights", best.weights)):
-        _say(console, f"{name}: {path}")
+        say(console, f"{name}: {path}")
     return answer
 
 
@@ -37,22 +37,18 @@ def print_pick(findings: Findings, console: Console) -> None:
     if findings.pick is None:
         return
     if race := wording.race(findings):
-        _say(console, race)
-    _say(console, wording.picked(findings, findings.pick), style="bold")
+        say(console, race)
+    say(console, wording.picked(findings, findings.pick), style="bold")
     for start in wording.encoder_starts(findings):
-        _say(console, start)
+        say(console, start)
     print_table(_scores(findings, console.encoding), console)
     if findings.gain:
-        _say(console, wording.difference(findings.gain).striptags())
+        say(console, wording.difference(findings.gain).striptags())
     if agreements := wording.agreements(findings):
-        _say(console, f"agreement between seeds: {agreements}")
+        say(console, f"agreement between seeds: {agreements}")
     for trial, warnings in findings.picked["warnings"].items():
         for problem in warnings or ():
-            _say(console, wording.summary_warning(str(trial), problem))
-
-
-def _say(console: Console, text: str, style: str | None = None) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True, style=style)
+            say(console, wording.summary_warning(str(trial), problem))
 
 
 def _scores(findings: Findings, encoding: str) -> Table:

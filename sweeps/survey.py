@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from mixem.config import DataConfig
 from mixem.data.image_folder import list_splits
-from mixem.data.opening import TooLargeError, opened
+from mixem.data.opening import TooLargeError, max_megapixels, opened
 from mixem.data.picture import read_picture
 from mixem.errors import ConfigError, DataError
 from sweeps.defaults import LEAST
@@ -59,7 +59,7 @@ def survey(folder: Path) -> Survey:
     started = time.perf_counter()
     sides = [side for path in sample if (side := _side(path))]
     if not sides:
-        raise DataError(f"{folder}: every picture that was looked into is too large")
+        raise DataError(f"{folder}: every picture that was looked into is above {max_megapixels():,.0f} megapixels")
     seconds = (time.perf_counter() - started) / len(sample)
     return Survey(
         len(train.paths), len(test.paths), len(paths), len(train.class_names), int(median(sides)), seconds, paths[0]

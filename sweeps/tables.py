@@ -3,6 +3,8 @@
 from rich.console import Console
 from rich.table import Table
 
+from sweeps.output import say
+
 
 def open_table(gap: int = 2) -> Table:
     """A table without lines, which leaves 80 columns to its words; `gap`: blanks between two columns."""
@@ -18,7 +20,7 @@ def print_table(table: Table, console: Console) -> None:
     console.print(title, soft_wrap=True)
     for name, *cells in zip(*(column.cells for column in table.columns), strict=True):
         values = ", ".join(f"{heading} {cell}" for heading, cell in zip(headings, cells, strict=True))
-        console.print(f"{name}: {values}", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"{name}: {values}")
 
 
 def whole(table: Table, first: int = 0) -> Table:

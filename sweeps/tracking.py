@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import IO
 
-from mixem.errors import ConfigError
+from mixem.errors import needs_extra
 from mixem.run import Run
 from sweeps.beside import command, ends
 
@@ -26,7 +26,7 @@ def tracked(run: Run, trackers: Iterable[str], notify: Callable[[str], None]) ->
     """
     for name in trackers:
         if importlib.util.find_spec(PACKAGES[name]) is None:
-            raise ConfigError(f"track: {name} is not installed: pip install 'mixem-sweeps[{name}]'")
+            raise needs_extra(f"track: {name}", name, f"{PACKAGES[name]} is not installed")
     with ExitStack() as stack:
         followers = [stack.enter_context(_follower(run, name, notify)) for name in dict.fromkeys(trackers)]
         for process in followers:

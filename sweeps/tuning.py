@@ -113,7 +113,7 @@ def run_jobs(
         reason = " ".join(str(error).split())[:300]
         raise BrokenRayError(f"Ray stopped the sweep ({reason}); more in {plan.log} and {scratch}") from None
     if feed.live:
-        raise MixemError(f"{len(feed.live)} of {len(feed.given)} jobs did not end")
+        raise MixemError(f"{len(feed.live)} of {len(feed.given)} jobs did not end; the same command goes on")
 
 
 def _tuner(

@@ -11,6 +11,7 @@ from rich.text import Text
 from analysis.status import status_lines, status_of
 from mixem.run import Run
 from sweeps.lock import holder
+from sweeps.output import say
 
 WATCH_SECONDS = 5.0
 """Time between two looks."""
@@ -30,7 +31,7 @@ def watch_status(folder: Path, console: Console | None = None, seconds: float = 
             if isinstance(live, Live):
                 live.update(Text(text), refresh=True)
             elif text != shown:
-                console.print(text, highlight=False, markup=False, soft_wrap=True)
+                say(console, text)
             shown = text
             if not held:
                 return

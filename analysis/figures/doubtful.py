@@ -36,7 +36,7 @@ def doubtful(trial: Embedding, shares: Floats) -> list[DoubtfulRow]:
     Raises ValueError for another number of images.
     """
     if len(shares) != len(trial.clusters):
-        raise ValueError("the seeds were scored on other images")
+        raise ValueError("the seeds were not scored on the same images")
     return [
         DoubtfulRow(
             agreement=float(share),

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from analysis.followers.follow import Ledger, Tracker, send
-from mixem.errors import ConfigError, MixemError
+from mixem.errors import ConfigError, MixemError, needs_extra
 from mixem.run import Run
 
 LOOK_SECONDS = 5.0
@@ -38,8 +38,7 @@ def tracker(name: str, run: Run, place: str | None) -> Tracker:
 
             return WeightsAndBiases()
     except ImportError as error:
-        extra = "" if name == "tensorboard" else f"[{name}]"
-        raise ConfigError(f"{name}: a package is missing: pip install 'mixem-sweeps{extra}' ({error})") from None
+        raise needs_extra(f"--to {name}", name, error) from None
     raise ConfigError(f"--to: {name!r} is not allowed; one of {', '.join(NAMES)}")
 
 

@@ -37,9 +37,8 @@ def read_arrays(data: DataConfig) -> dict[str, ImageSet]:
         return {"train": everything, "test": everything}
     missing = [f"{split}_images" for split in SPLITS if f"{split}_images" not in arrays]
     if missing:
-        raise DataError(
-            f"{path}: holds no images, nor {' and '.join(missing)}; it has {', '.join(arrays) or 'nothing'}"
-        )
+        held = ", ".join(arrays) or "nothing"
+        raise DataError(f"{path}: the array images is needed, or else {' and '.join(missing)}; it has {held}")
     return {split: _image_set(path, arrays, f"{split}_", data) for split in SPLITS}
 
 

@@ -56,7 +56,7 @@ def _read_idx(path: Path, shape: tuple[int, ...], data: DataConfig) -> Bytes:
     dimensions = 1 + len(shape)
     start = 4 + 4 * dimensions
     if len(content) < start or content[:4] != bytes([0, 0, 8, dimensions]):
-        raise damaged(path, f"no IDX file of {dimensions} dimension(s)", data)
+        raise damaged(path, f"no {dimensions}-dimensional IDX file", data)
     sizes = struct.unpack(f">{dimensions}I", content[4:start])
     if sizes[0] == 0 or sizes[1:] != shape or len(content) != start + math.prod(sizes):
         raise damaged(path, f"{len(content) - start:,} bytes of content for the sizes {sizes}", data)

@@ -135,7 +135,10 @@ def open_report(run: RunFolder) -> None:
     page = page_of(Run(existing(run)))
     print(page)
     if not webbrowser.open(page.as_uri()):
-        print(f"no browser here; elsewhere: mixem report {run} --serve, through ssh -L, or a copy of {page.parent}")
+        print(
+            f"no browser here; `mixem report {run} --serve` shows it to another machine's through "
+            f"ssh -L, or copy {page.parent} there"
+        )
 
 
 def clean(

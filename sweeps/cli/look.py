@@ -39,7 +39,8 @@ def report(
     ] = False,
     serve: Annotated[bool, typer.Option("--serve", help="Show it to a browser, as it is, until Ctrl-C.")] = False,
     port: Annotated[
-        int, typer.Option("--port", metavar="N", min=0, max=65535, help="With --serve: 0 takes any that is free.")
+        int,
+        typer.Option("--port", metavar="N", min=0, max=65535, help="The port of --serve; 0 takes any that is free."),
     ] = 8000,
 ) -> None:
     """Write a run's tables, report and best configuration again, also of an unfinished run.
@@ -69,10 +70,10 @@ def report(
 def dashboard(
     run: RunFolder,
     port: Annotated[
-        int, typer.Option("--port", metavar="N", min=0, max=65535, help="Where; 0 takes any that is free.")
+        int, typer.Option("--port", metavar="N", min=0, max=65535, help="The port; 0 takes any that is free.")
     ] = 8080,
 ) -> None:
-    """Explore a run with optuna-dashboard, a grid or one under way too, on this machine alone, until Ctrl-C.
+    """Explore a run in optuna-dashboard, finished or under way, on this machine alone, until Ctrl-C.
 
     Each trial's value is the criterion, after each epoch too; scores are among its attributes. What is changed there is
     not kept, and the run folder is only read. It needs `pip install 'mixem-sweeps[dashboard]'`.
@@ -97,7 +98,9 @@ Tolerance = Annotated[
 ]
 Fingerprint = Annotated[
     str | None,
-    typer.Option("--fingerprint", metavar="HEX", help="In place of OTHER: what a report's table.tex says of it."),
+    typer.Option(
+        "--fingerprint", metavar="HEX", help="In place of OTHER: its fingerprint, which its report's table.tex holds."
+    ),
 ]
 OtherRun = Annotated[
     Path | None,
@@ -171,7 +174,8 @@ def audit(
         ),
     ],
     csv: Annotated[
-        Path | None, typer.Option("--csv", parser=run_path, metavar="FILE", help="Write the table, as shares.")
+        Path | None,
+        typer.Option("--csv", parser=run_path, metavar="FILE", help="Write the table to a file, accuracies as shares."),
     ] = None,
     figure: Annotated[
         Path | None,
@@ -212,7 +216,7 @@ Trial = Annotated[
     ),
 ]
 Baseline = Annotated[
-    bool, typer.Option("--baseline", help="In its place the base encoder that it starts from, for SimCLR + K-means.")
+    bool, typer.Option("--baseline", help="Copy the base encoder of the pick in its place, for SimCLR + K-means.")
 ]
 Format = Annotated[
     str,

@@ -41,12 +41,12 @@ def doctor(as_json: AsJson = False) -> None:
     Example:
         mixem doctor
     """
-    from sweeps.doctor import check_line, examine
+    from sweeps.doctor import check_line, examine, verdict
 
     answer = examine(Path("runs"))
     if as_json:
         print_json(answer)
     else:
-        print("\n".join(map(check_line, answer.checks)))
+        print(*map(check_line, answer.checks), verdict(answer), sep="\n")
     if not answer.ok:
         raise typer.Exit(1)

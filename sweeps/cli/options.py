@@ -100,9 +100,7 @@ ShardNumber = Annotated[
 ]
 BasesFrom = Annotated[
     Path | None,
-    typer.Option(
-        "--bases-from", parser=run_path, metavar="RUN", help="Take the base encoders that this run has finished."
-    ),
+    typer.Option("--bases-from", parser=run_path, metavar="RUN", help="Take the base encoders that RUN has finished."),
 ]
 OnlyBases = Annotated[bool, typer.Option("--only-bases", help="Train the base encoders, and no trial.")]
 TimeLimit = Annotated[
@@ -126,7 +124,7 @@ RunFolder = Annotated[
     ),
 ]
 OutFolder = Annotated[
-    Path, typer.Option("--out", "-o", parser=new_folder, metavar="DIR", help="The folder for results.")
+    Path, typer.Option("--out", "-o", parser=new_folder, metavar="DIR", help="The folder to write to.")
 ]
 
 

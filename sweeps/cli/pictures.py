@@ -22,7 +22,7 @@ PicturesGiven = Annotated[
 ]
 
 SortedFolder = Annotated[
-    Path, typer.Option("--to", parser=local_path, metavar="DIR", help="Where the clusters' folders shall be.")
+    Path, typer.Option("--to", parser=local_path, metavar="DIR", help="The folder for the clusters' folders.")
 ]
 How = Annotated[
     str,
@@ -36,7 +36,7 @@ How = Annotated[
 Unsure = Annotated[
     float | None,
     typer.Option(
-        "--unsure", metavar="MARGIN", min=0, help="Pictures with a smaller margin go into unsure/, such as 0.1."
+        "--unsure", metavar="MARGIN", min=0, help="Pictures with a margin below this, such as 0.1, go into unsure/."
     ),
 ]
 Names = Annotated[
@@ -72,7 +72,8 @@ def train(config: ConfigFile, overrides: Overrides = None, out: OutFolder = Path
 
 def evaluate(
     folder: Annotated[
-        Path, typer.Argument(parser=run_path, metavar="DIR", help="A trial's folder, or one with best.yaml.")
+        Path,
+        typer.Argument(parser=run_path, metavar="DIR", help="A folder: exported, a trial's, or a run's (its pick)."),
     ],
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -100,7 +101,13 @@ def predict(
     overrides: Overrides = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", parser=local_path, metavar="FILE", help="A .csv, .jsonl or .parquet file."),
+        typer.Option(
+            "--out",
+            "-o",
+            parser=local_path,
+            metavar="FILE",
+            help="A .csv, .jsonl or .parquet file; without it, standard output.",
+        ),
     ] = None,
     kind: Annotated[
         str | None,
@@ -108,7 +115,7 @@ def predict(
             "--format",
             metavar="FORMAT",
             autocompletion=completion.one_of("csv", "jsonl", "parquet"),
-            help="csv, jsonl or parquet; without it, by the ending of --out.",
+            help="csv, jsonl or parquet; without it, by the ending of --out, or csv.",
         ),
     ] = None,
     page: Annotated[
@@ -163,7 +170,8 @@ def cluster(
         ),
     ] = None,
     minutes: Annotated[
-        float, typer.Option("--minutes", metavar="MINUTES", min=0.1, help="What the estimate of it all may come to.")
+        float,
+        typer.Option("--minutes", metavar="MINUTES", min=0.1, help="How long all of it may take, by an estimate."),
     ] = 15.0,
     run: Annotated[
         Path | None,
@@ -194,7 +202,12 @@ def data(
     ],
     folder: Annotated[
         Path | None,
-        typer.Option("--dir", parser=new_folder, metavar="DIR", help="The folder where it lies, or shall lie."),
+        typer.Option(
+            "--dir",
+            parser=new_folder,
+            metavar="DIR",
+            help="The folder that it lies in, or is to be put into; without it, $MIXEM_DATA or ~/.cache/mixem.",
+        ),
     ] = None,
 ) -> None:
     """Download a dataset if it is not there, and check it.

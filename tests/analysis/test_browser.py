@@ -250,10 +250,10 @@ def test_a_page_of_a_sweep_under_way_becomes_the_finished_one(browser: Any, tmp_
     run = RunBuilder(tmp_path / "run", axes={"loss.lambda2": [0.0, 0.1], "seed": [0, 1]})
     first, *_, last = run.configs
     run.finish_all(skip=(last,))
-    page = write_live(run.path, News("digits: 3 done, 1 running", moving=True))
+    page = write_live(run.path, News("digits: 3 finished, 1 running", moving=True))
     opened = open_page(browser, page)
     text = opened.page.locator("#as-of")
-    assert "3 done, 1 running" in text.text_content()
+    assert "3 finished, 1 running" in text.text_content()
     assert "Nothing has moved" not in text.text_content()
     opened.page.get_by_label("Filter trials").fill(first)
     opened.page.locator("table.trials thead button", has_text="Criterion").click()

@@ -12,7 +12,7 @@ from analysis.news import KILLED, News
 from tests.analysis.run_folder import RunBuilder
 from tests.sweeps.launch import run_to_end, start
 
-MOVING = News("digits: 1 done, 2 running", moving=True)
+MOVING = News("digits: 1 finished, 2 running", moving=True)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def stamp_of(page: str) -> tuple[str, str]:
 
 def test_a_page_says_how_far_the_sweep_is_and_what_failed(begun: RunBuilder) -> None:
     page = write_live(begun.path, MOVING).read_text()
-    assert stamp_of(page) == ("True", "digits: 1 done, 2 running")
+    assert stamp_of(page) == ("True", "digits: 1 finished, 2 running")
     assert "1 trial of 4 failed." in page
     assert "the loss is no number" in page
     assert "Unfinished: 1 of 4 trials." in page

@@ -113,7 +113,7 @@ def test_auto_takes_a_gpu_where_there_is_one() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
 def test_cuda_is_refused_where_there_is_none() -> None:
-    with pytest.raises(ConfigError, match=r"^runtime\.device: 'cuda' is not allowed here; .*\(auto, cpu\)$"):
+    with pytest.raises(ConfigError, match=r"^runtime\.device: 'cuda' is not allowed here; .*; allowed: auto, cpu$"):
         resolve_device(RuntimeConfig(device="cuda"))
 
 

@@ -299,7 +299,7 @@ def test_merge_modifies_neither_side() -> None:
         ("loss.lambda2=.nan", "loss.lambda2", "nan", "finite"),
         ("train.learning_rate=.inf", "train.learning_rate", "inf", "finite"),
         ("loss.lambda4=1e999", "loss.lambda4", "inf", "finite"),
-        ("data.mean=[0.5]", "data: mean", "3 value(s)", "one per channel"),
+        ("data.mean=[0.5]", "data: mean", "3 numbers", "one for each channel"),
         ("augment.scale=[0.1]", "augment.scale.1", "missing", "it has to be set"),
         ("augment.ratio=[1, 2, 3]", "augment.ratio", "[1, 2, 3]", "at most 2 items"),
         ("augment.scale=[0.9, 0.1]", "augment", "0.9 to 0.1", "low to high"),

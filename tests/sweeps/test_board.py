@@ -16,7 +16,7 @@ from tests.analysis.run_folder import RunBuilder
 
 KEYS = ("loss.lambda2", "loss.lambda3", "loss.lambda4", "seed")
 SETTINGS = dict(zip(KEYS, ("0.01", "0.05", "0.1", "3"), strict=True))
-HEADING = ("digits: 3 done, 2 running, 1 failed, 0 stopped, 106 waiting", "base encoders: 1 done, 0 running")
+HEADING = ("digits: 3 finished, 2 running, 1 failed, 0 stopped, 106 waiting", "base encoders: 1 finished, 0 running")
 
 
 def ended(number: int, criterion: float, status: Status = Status.FINISHED, reason: str = "") -> Ended:
@@ -59,7 +59,7 @@ def test_ended_trials_come_the_best_first_and_the_best_is_marked() -> None:
         "go",
     ]
     assert lines[3].split() == ["22222222*", "best", "0.01", "0.05", "0.1", "3", "-0.900", "0.5000"]
-    assert lines[4].split() == ["11111111", "done", "0.01", "0.05", "0.1", "3", "-0.500", "0.5000"]
+    assert lines[4].split() == ["11111111", "finished", "0.01", "0.05", "0.1", "3", "-0.500", "0.5000"]
     assert lines[5].split() == ["33333333", "stopped", "0.01", "0.05", "0.1", "3"]
     assert lines[6].split() == ["dddddddd", "8/100", "0.01", "0.05", "0.1", "3", "5.123", "5.200", "0:03:04"]
 

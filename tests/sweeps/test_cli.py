@@ -74,7 +74,7 @@ def test_the_papers_sweeps_can_be_planned_without_their_data(name: str) -> None:
     shown = mixem("sweep", f"sweeps/{name}.yaml", "--dry-run")
     assert shown.returncode == 0
     assert "27 trials" in shown.stdout
-    assert "1 GPU(s)" in shown.stdout
+    assert "1 GPU" in shown.stdout
 
 
 @pytest.mark.parametrize(

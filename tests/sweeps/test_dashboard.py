@@ -185,7 +185,7 @@ def asked(port: int, host: str) -> tuple[int, bytes]:
 
 def test_without_the_extra_one_line_says_what_to_install(run: RunBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna_dashboard", None)
-    with pytest.raises(ConfigError, match=r"dashboard: a package is missing: pip install 'mixem-sweeps\[dashboard\]'"):
+    with pytest.raises(ConfigError, match=r"dashboard: needs more packages: pip install 'mixem-sweeps\[dashboard\]'"):
         serve_dashboard(run.run, 0, print)
 
 

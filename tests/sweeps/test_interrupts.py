@@ -98,7 +98,9 @@ def test_a_command_that_is_interrupted_says_so_in_one_line(capsys: pytest.Captur
     with pytest.raises(typer.Exit) as ended:
         command(signal.SIGHUP)
     assert ended.value.exit_code == 130
-    assert capsys.readouterr().err.splitlines() == ["stopped; the same command goes on from here, or starts over"]
+    assert capsys.readouterr().err.splitlines() == [
+        "stopped; the same command goes on where something was kept, else it begins again"
+    ]
     os.kill(os.getpid(), signal.SIGINT)
 
 

@@ -68,7 +68,7 @@ def test_a_sweep_killed_at_random_moments_ends_like_an_uninterrupted_one(tmp_pat
 
     uninterrupted = mixem("sweep", file, "--run", whole)
     assert uninterrupted.returncode == 0
-    assert "tiny: 8 done, 0 running, 0 failed, 0 waiting" in uninterrupted.stdout
+    assert "tiny: 8 finished, 0 running, 0 failed, 0 waiting" in uninterrupted.stdout
     assert_alike(run, whole)
 
 

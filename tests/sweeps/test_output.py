@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sweeps.output import spell_out, spelled
+from sweeps.output import say, spell_out, spelled
 from sweeps.summary import print_summary
 from tests.analysis.run_folder import RunBuilder
 from tests.sweeps.launch import run_to_end, start
@@ -43,6 +43,16 @@ def written(run: Path, width: int, encoding: str = "utf-8") -> str:
 )
 def test_what_an_output_does_not_take_is_spelled_out(encoding: str, expected: str) -> None:
     assert spelled(f"0.9 ± 0.1 λ… 中 {CAFE}", encoding) == expected
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "lines"),
+    [(True, ["it breaks", "between", "words:", ":key:"]), (False, ["it breaks between words: :key:"])],
+)
+def test_a_line_breaks_between_words_on_a_terminal_alone(is_terminal: bool, lines: list[str]) -> None:
+    stream = io.StringIO()
+    say(Console(file=stream, width=10, force_terminal=is_terminal), "it breaks between words: :key:")
+    assert [line.rstrip() for line in stream.getvalue().splitlines()] == lines
 
 
 @pytest.mark.long

@@ -104,7 +104,8 @@ def test_what_cannot_be_read_is_listed_and_the_rest_is_done(
         ([], None, None, "there is no picture among them"),
         (["/nowhere"], None, None, "/nowhere: no such picture or folder"),
         ([], "table.txt", None, "its ending names no format; allowed: csv, jsonl, parquet"),
-        ([], None, "xml", "its ending names no format; allowed: csv"),
+        ([], "table.csv", "xml", "--format xml: allowed: csv, jsonl, parquet"),
+        ([], None, "xml", "--format xml: allowed: csv, jsonl, parquet"),
         ([], None, "parquet", "not allowed without --out"),
     ],
 )

@@ -82,10 +82,10 @@ def test_tune_keeps_statistics_of_few_numbers(tune: Tune) -> None:
 
 
 def test_base_encoders_are_counted_apart_while_there_are_any(tune: Tune) -> None:
-    apart = "s: 0 done, 0 running, 0 failed, 2 waiting, base encoders: 0 done, 1 running, 0 failed, 0 waiting, 0:00:00"
-    assert tune.progress.summary().startswith(apart)
+    bases = "base encoders: 0 finished, 1 running, 0 failed, 0 waiting"
+    assert tune.progress.summary().startswith(f"s: 0 finished, 0 running, 0 failed, 2 waiting, {bases}, 0:00:00")
     tune.finish_base()
-    assert tune.progress.summary().startswith("s: 0 done, 0 running, 0 failed, 2 waiting, 0:00:00 elapsed")
+    assert tune.progress.summary().startswith("s: 0 finished, 0 running, 0 failed, 2 waiting, 0:00:00 elapsed")
 
 
 def test_a_job_is_shown_as_compiling_until_its_first_epoch_is_over(tune: Tune) -> None:
@@ -123,7 +123,7 @@ def test_the_time_to_go_comes_from_the_mean_of_all_epochs(tune: Tune) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "counted"), [("finished", "1 done"), ("failed", "1 failed"), ("running", "1 stopp")]
+    ("status", "counted"), [("finished", "1 finished"), ("failed", "1 failed"), ("running", "1 stopp")]
 )
 def test_a_trial_that_tune_ends_before_it_says_so_was_stopped(tune: Tune, status: str, counted: str) -> None:
     tune.finish_base()

@@ -301,7 +301,7 @@ def test_a_race_trains_round_by_round(tmp_path: Path) -> None:
     ended = mixem("sweep", file)
     assert ended.returncode == 1, "four trials diverge"
     assert "round 2 of 2: 2 of 2 configurations go on with seed 2" in ended.stdout
-    assert "tiny, round 2 of 2: 6 done, 0 running, 4 failed" in ended.stdout
+    assert "tiny, round 2 of 2: 6 finished, 0 running, 4 failed" in ended.stdout
     assert "a race: 4 configurations with 2 seeds, 2 with 3: 10 of 12 trials" in ended.stdout
     assert "4 of 10 trials failed" in ended.stderr
     assert seeds_of(results(run.path)) == [0, 0, 1, 1, 2, 2]

@@ -80,7 +80,7 @@ def test_a_sweep_whose_storage_is_away_for_a_minute_waits_and_finishes(
     with relay(s3.port, port):
         output = output_of(driver)
     assert driver.returncode == 0, output
-    assert "4 done, 0 running, 0 failed" in output
+    assert "4 finished, 0 running, 0 failed" in output
     assert before.items() <= contents(run).items()
     assert len(results(run)) == 4
 

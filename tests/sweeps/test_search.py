@@ -265,8 +265,11 @@ def test_a_damaged_study_is_one_line(tmp_path: Path) -> None:
         ({"search": "random", "criterion": "own", "scheduler": "asha"}, ("criterion", "own", "asha")),
         ({"axes": {**AXES, "seed": {"low": 0, "high": 9}}}, ("axes.seed", "list the seeds")),
         ({"axes": {"seed": [0, 1]}}, ("axes", "beside the seed")),
-        ({"axes": {"loss.lambda2": {"low": 1, "high": 1}}}, ("axes.loss.lambda2", "low", "below high")),
-        ({"axes": {"loss.lambda2": {"low": 0, "high": 1, "log": True}}}, ("axes.loss.lambda2", "low", "above 0")),
+        (
+            {"axes": {"loss.lambda2": {"low": 1, "high": 1}}},
+            ("axes.loss.lambda2", "low", "less than high, 1, is needed"),
+        ),
+        ({"axes": {"loss.lambda2": {"low": 0, "high": 1, "log": True}}}, ("axes.loss.lambda2", "low", "more than 0")),
         ({"axes": {"loss.lambda2": {"low": 0, "hihg": 1}}}, ("axes.loss.lambda2.hihg", "did you mean 'high'")),
         ({"axes": {"loss.lambda2": [0, 0.1]}}, ("samples", "6", "2 points")),
         ({"axes": {**AXES, "data.image_size": [12, 16]}}, ("axes.data.image_size", "base encoder")),

@@ -128,7 +128,7 @@ def test_what_has_no_shards_gets_no_array_job(tmp_path: Path) -> None:
 
 
 def test_a_name_that_would_break_out_of_a_comment_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is printable"):
+    with pytest.raises(ConfigError, match="printable characters"):
         batch_files(tmp_path / "a\nrm -r b.yaml")
 
 

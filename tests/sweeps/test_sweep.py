@@ -215,8 +215,8 @@ def test_resources_no_node_has_are_refused_before_any_work(tmp_path: Path) -> No
     file = write_sweep(tmp_path / "sweep.yaml", run, {"seed": [0]}, resources={"cpu": 64})
     refused = mixem("sweep", file, "--cpus", 1)
     assert refused.returncode == 2
-    assert "64 CPU(s)" in refused.stderr
-    assert "no node has; the nodes have: 1 CPU(s)" in refused.stderr
+    assert "64 CPU cores" in refused.stderr
+    assert "no node has; the nodes have: 1 CPU core" in refused.stderr
     assert not (run / "trials").exists()
 
 

@@ -63,8 +63,8 @@ def test_images_are_resized(file: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        ({}, "holds no images, nor train_images and test_images; it has nothing"),
-        ({"train_images": IMAGES}, "holds no images, nor test_images; it has train_images"),
+        ({}, "the array images is needed, or else train_images and test_images; it has nothing"),
+        ({"train_images": IMAGES}, "the array images is needed, or else test_images; it has train_images"),
         ({"images": IMAGES / 255}, r"images is float64 \(6, 8, 8, 3\); uint8 \(N, H, W\) or \(N, H, W, C\) is needed"),
         ({"images": IMAGES[0, 0]}, r"images is uint8 \(8, 3\)"),
         ({"images": IMAGES[:0]}, r"images is uint8 \(0, 8, 8, 3\)"),

@@ -166,7 +166,7 @@ def test_fashion_mnist_is_read_as_written(zipped: bool, tmp_path: Path) -> None:
         ),
         ("train-images-idx3-ubyte", idx(random_images(20, 28, 28))[:-1], "15,679 bytes of content"),
         ("train-images-idx3-ubyte", idx(random_images(20, 28, 28)) + b"x", "15,681 bytes of content"),
-        ("train-images-idx3-ubyte", idx(random_images(784)), "no IDX file of 3 dimension(s)"),
+        ("train-images-idx3-ubyte", idx(random_images(784)), "no 3-dimensional IDX file"),
         ("train-images-idx3-ubyte", struct.pack(">4I", 2051, 0, 28, 28), "0 bytes of content"),
         (
             "train-labels-idx1-ubyte",
