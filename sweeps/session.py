@@ -71,7 +71,8 @@ def _start(address: str | None, handler: logging.Handler, scratch: Path, cpus: i
         ray.init(**options, log_to_driver=False, configure_logging=False)  # takes the handlers off the logger "ray"
     except Exception as error:  # a start that takes too long is a bare one
         reason = " ".join(str(error).split())
-        raise BrokenRayError(f"no connection to Ray at {address or 'this machine'} ({reason})") from None
+        what = f"no connection to Ray at {address}" if address else "Ray did not start on this machine"
+        raise BrokenRayError(f"{what} ({reason})") from None
     finally:
         starting.removeHandler(handler)
 

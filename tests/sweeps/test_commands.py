@@ -172,7 +172,9 @@ def test_a_machine_that_lacks_something_ends_with_1(
     answer = DoctorAnswer.model_validate_json(shown)
     assert (code, answer.ok, len(answer.checks)) == (checks[-1] == "no", checks[-1] != "no", 2)
     last = run_main("doctor")[1].splitlines()[-1]
-    assert last.startswith("A sweep would run on this machine" if answer.ok else "A sweep would fail on this machine: x")
+    assert last.startswith(
+        "A sweep would run on this machine" if answer.ok else "A sweep would fail on this machine: x"
+    )
 
 
 def test_this_machine_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,8 @@ def test_a_tracker_that_is_not_installed_is_refused_before_any_work(
     monkeypatch.setattr("sweeps.tracking.PACKAGES", {"mlflow": "no_such_package"})
     with (
         pytest.raises(
-            ConfigError, match=r"^track: mlflow: needs .* 'mixem-sweeps\[mlflow\]' \(no_such_package is not installed\)$"
+            ConfigError,
+            match=r"^track: mlflow: needs .* 'mixem-sweeps\[mlflow\]' \(no_such_package is not installed\)$",
         ),
         tracked(run.run, ["mlflow"], print),
     ):
