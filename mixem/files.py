@@ -42,6 +42,11 @@ def local_path(text: Path | str) -> Path:
         raise ConfigError(f"{text}: there is no such home folder; write the path in full") from None
 
 
+def from_here(path: object) -> str:
+    """A path as seen from the current folder, where it lies below it; else as it is."""
+    return str(path).removeprefix(f"{Path.cwd()}/")
+
+
 def check_home() -> None:
     """Raise MixemError where the user has no home folder, which Ray and others write to."""
     try:

@@ -226,14 +226,25 @@ def configuration_hash(config: Config) -> str:
     return config_hash(config.model_copy(update={"seed": 0}))
 
 
+LATER_SECTIONS = ("train", "validation", "evaluation")
+"""Sections of the configuration that say nothing of stage 1."""
+
+
 def base_hash(config: Config) -> str:
     """12 hex digits over what determines a base encoder: data, encoder, augmentation, stage 1, seed, precision."""
     values = _hashed_values(config)
     values["model"].pop("components")
     values["loss"] = {"temperature": values["loss"]["temperature"]}
-    for later in ("train", "validation", "evaluation"):
+    for later in LATER_SECTIONS:
         values.pop(later)
     return digest(values)
+
+
+def shapes_base(key: str) -> bool:
+    """Whether a base encoder depends on a key of the configuration, as `base_hash` has it."""
+    section = key.partition(".")[0]
+    is_later = section in LATER_SECTIONS or key == "model.components"
+    return key == "loss.temperature" if section == "loss" else not is_later
 
 
 def _hashed_values(config: Config) -> dict[str, Any]:

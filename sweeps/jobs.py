@@ -4,7 +4,6 @@ import math
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Protocol
 
 from mixem.config import Config
@@ -12,7 +11,7 @@ from mixem.data.dataset import Dataset
 from mixem.errors import CheckpointError
 from mixem.experiment import load_base
 from mixem.run import Snapshot, StageFolder, StageName, Status
-from mixem.settings import base_hash
+from mixem.settings import shapes_base
 from mixem.stages import STAGES
 from sweeps.images import dataset_of
 from sweeps.plan import Plan
@@ -138,23 +137,14 @@ class BaseEncoders:
         config = self._needed[hash]
         cpu = asked.cpu if asked.gpu else max(asked.cpu, self.cores(self._side_by_side(config)))
         config = with_threads(config, _threads_begun_with(self.plan.run.base(hash)) or int(cpu))
-        label = self.plan.spec.point(config, self._telling_keys or ["seed"])
-        return Job(hash, "pretrain", config, Resources(cpu=cpu, gpu=asked.gpu), label, tuple(self._telling_keys))
+        keys = tuple(filter(shapes_base, self.plan.spec.keys))
+        label = self.plan.spec.point(config, keys or ["seed"])
+        return Job(hash, "pretrain", config, Resources(cpu=cpu, gpu=asked.gpu), label, keys)
 
     def _side_by_side(self, config: Config) -> int:
         """How many base encoders of the whole sweep are trained in the same round as that of a configuration."""
         rounds = map(self.plan.spec.round_of, self.plan.whole_bases.values())
         return Counter(rounds)[self.plan.spec.round_of(config)]
-
-    @cached_property
-    def _telling_keys(self) -> list[str]:
-        """The axes in which all trials of one base encoder agree."""
-        values: dict[tuple[str, str], set[str]] = {}
-        for config in self.plan.trials.values():
-            for key in self.plan.spec.keys:
-                values.setdefault((key, base_hash(config)), set()).add(self.plan.spec.point(config, [key]))
-        apart = {key for (key, base), points in values.items() if base in self._under_way and len(points) > 1}
-        return [key for key in self.plan.spec.keys if key not in apart]
 
     def ended(self, hash: str) -> None:
         """A base encoder's training is over."""

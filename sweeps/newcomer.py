@@ -18,7 +18,7 @@ from analysis.formats import duration, plural
 from mixem.config import Config, Positive, StageConfig
 from mixem.data.counts import Division, division
 from mixem.errors import ConfigError, MixemError
-from mixem.files import is_local, local_path
+from mixem.files import from_here, is_local, local_path
 from mixem.hardware import cores, gpu_names
 from mixem.pretrained import published_file
 from mixem.run import Run
@@ -31,7 +31,6 @@ from sweeps.output import say
 from sweeps.plan import Plan
 from sweeps.sorting import Order, is_sorted, sort_into
 from sweeps.spec import SweepSpec
-from sweeps.starts import from_here
 from sweeps.survey import Survey, survey
 
 NONE = "none"

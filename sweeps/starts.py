@@ -1,17 +1,12 @@
 """The encoders that a plan's base encoders start from, before any work begins."""
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
+from mixem.files import from_here
 from mixem.pretrained import start_weights
 from mixem.run import Snapshot
 from mixem.stages import PRETRAIN
 from sweeps.plan import Plan
-
-
-def from_here(start: str | None) -> str:
-    """An encoder's file as seen from the current folder, where it lies below it; else as it is."""
-    return str(start).removeprefix(f"{Path.cwd()}/")
 
 
 def obtain_starts(plan: Plan, trials: Iterable[str], snapshot: Snapshot, report: Callable[[str], object]) -> None:

@@ -34,7 +34,8 @@ from analysis.selection import PLACE_COLUMNS
 from mixem.config import Config
 from mixem.files import each
 from mixem.run import Status
-from mixem.settings import preset_names, preset_values, validate
+from mixem.settings import preset as preset_of
+from mixem.settings import preset_names
 
 SCORES = ("acc", "nmi", "ari")
 PHASES = ("compiling", "training", "validating", "scoring")
@@ -196,7 +197,7 @@ def _preset(findings: Findings) -> Config | None:
     """The preset that the sweep starts from. If None, it is unknown."""
     extra = findings.spec.model_extra or {}
     name = next((name for name in (extra.get("preset"), findings.spec.dataset) if name in preset_names()), None)
-    return None if name is None else validate(Config, preset_values(name))
+    return None if name is None else preset_of(name)
 
 
 def _differing(row: Mapping[Any, Any], preset: Config | None) -> Iterator[str]:

@@ -19,6 +19,7 @@ from mixem.data.pictures import PictureFiles, Position
 from mixem.data.pixels import PixelFile
 from mixem.data.sources import data_folder, reading
 from mixem.errors import ConfigError, DataError
+from mixem.files import from_here
 
 
 class Split(NamedTuple):
@@ -60,7 +61,7 @@ def read_image_folder(
             what = "is a file, and the folder of the pictures is needed" if root.exists() else "is not there"
             arrays = "; arrays in an .npz file are data.name=arrays" if root.suffix == ".npz" else ""
             raise ConfigError(f"data.root: {root} {what}{arrays}")
-        report(f"image_folder: reading the pictures in {root}")
+        report(f"image_folder: reading the pictures in {from_here(root)}")
         return _Reading(root, data, report, position).folder()
 
 

@@ -52,16 +52,21 @@ def report(
         mixem report runs/digits
         mixem report runs/digits --set criterion=own
     """
+    from rich.console import Console
+
     from analysis.findings import Findings
     from analysis.report import write_answer
     from analysis.wording import claim_line
+    from sweeps.output import say
     from sweeps.serving import serve as serve_folder
 
     findings = Findings.of(existing(run), overrides or ())
     if serve and findings.place.page.exists() and not no_pictures:
         return serve_folder(findings.place.folder, port, print)
     answer = write_answer(findings, photographs=not no_pictures)
-    print(*map(claim_line, findings.claims), answer.report, sep="\n")
+    for claim in findings.claims:
+        say(Console(), claim_line(claim))
+    print(answer.report)
     if serve:
         return serve_folder(findings.place.folder, port, print)
     answer.check()

@@ -28,6 +28,7 @@ from mixem.settings import (
     read_yaml,
     read_yaml_record,
     set_key,
+    shapes_base,
     validate,
 )
 
@@ -494,6 +495,7 @@ def test_hashes_depend_on_what_determines_the_result(key: str) -> None:
     other = changed(config, key)
     assert (config_hash(other) != config_hash(config)) == (key not in PLACE)
     assert (base_hash(other) != base_hash(config)) == (key not in PLACE | STAGE_2)
+    assert key in PLACE or shapes_base(key) == (key not in STAGE_2)
 
 
 @pytest.mark.long
