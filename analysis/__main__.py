@@ -14,7 +14,10 @@ def main() -> None:
     parser.add_argument("run", metavar="RUN", help="A run folder, such as runs/digits.")
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a folder's name may be any bytes
     try:
-        print(write_answer(Findings.of(parser.parse_args().run)).report)
+        answer = write_answer(Findings.of(parser.parse_args().run))
+        print(answer.report)
+        if answer.left_out:
+            print(answer.left_out, file=sys.stderr)
     except MixemError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -1,4 +1,4 @@
-"""Captions of the page's tables and pictures: what they show, and on what conditions."""
+"""Captions of the page's tables and figures: what they show, and on what conditions."""
 
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 def scores_caption(findings: "Findings", pick: "Selection") -> str:
     """What the table of the pick's scores shows."""
+    if not findings.labelled:
+        return f"What the pick's clusterings of the test split use; trained on {findings.trained_on}, without labels."
     seeds = f"mean ± sample standard deviation over {pick.n} seeds" if pick.n > 1 else ""
     return (
         f"Scores of the pick on the test split, in percent; {seeds or 'one seed, so the spread is unknown'}. "
@@ -34,7 +36,7 @@ def _intervals(findings: "Findings") -> str:
 
 
 def accuracy_caption(findings: "Findings", pick: "Selection", heatmaps: bool) -> str:
-    """What the picture of the accuracy shows."""
+    """What the figure of the accuracy shows."""
     seeds = ", mean over the seeds (± standard deviation)" if pick.n > 1 else ""
     text = f"Accuracy on the test split in percent, trained on {findings.trained_on}{seeds}."
     if not heatmaps:
@@ -49,12 +51,12 @@ def accuracy_caption(findings: "Findings", pick: "Selection", heatmaps: bool) ->
     return text
 
 
-def criterion_caption(spec: RunSpec, heatmaps: bool) -> str:
-    """What the picture of the criterion shows."""
+def criterion_caption(spec: RunSpec, beside: bool) -> str:
+    """What the figure of the criterion shows; `beside`: whether that of the accuracy is bright where it is high."""
     return (
         f"The {spec.criterion} criterion by which the pick was made: "
         f"{wording.formula(spec.criterion, spec.reference)}. Lower is better"
-        f"{', and bright in both pictures is better' if heatmaps else ''}."
+        f"{', and bright in both figures is better' if beside else ''}."
     )
 
 
@@ -108,14 +110,18 @@ CLUSTER_COUNTS_CAPTION = (
     "For each number of clusters its configuration with the lowest criterion, which compares nothing between numbers. "
     "Dots: seeds, and pairs of seeds; large dots: what the judge cannot tell from its best. No labels are used."
 )
-EARLY_CAPTION = (
-    "First each configuration's mean criterion over the epochs, its distance from the lowest of the epoch. Then, with "
-    "labels, how far the final accuracy of what leads after an epoch is below the best. Dashed: from here on every "
-    "choice is the same."
-)
 DOUBTFUL_CAPTION = (
     "Images by the share of the pairs of seeds that put them in the same cluster, the most doubtful first."
 )
+
+
+def early_caption(labelled: bool) -> str:
+    """What the figure of the criterion over the epochs shows."""
+    cost = " Then how far the final accuracy of what leads after an epoch is below the best." if labelled else ""
+    return (
+        "Each configuration's mean criterion over the epochs, its distance from the lowest of the epoch. Dashed: from "
+        f"here on every choice is the same.{cost}"
+    )
 
 
 def claims_caption(findings: "Findings") -> str:
@@ -141,7 +147,8 @@ def audit_caption(findings: "Findings", first: "Audit") -> str:
 
 def trials_caption(findings: "Findings") -> str:
     """What the table of trials shows."""
+    what = "Scores in percent" if findings.labelled else "Clusters"
     return (
-        "Finished trials by rising criterion, then the others. Scores in percent, of K-means started at the mixture "
-        f"components, trained on {findings.trained_on}."
+        f"Finished trials by rising criterion, then the others. {what} of K-means started at the mixture components, "
+        f"trained on {findings.trained_on}."
     )

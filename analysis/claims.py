@@ -94,7 +94,7 @@ def _blocks(scored: pd.DataFrame, varying: Sequence[str], free: Sequence[str]) -
 
 def _off_is_best(scored: pd.DataFrame, varying: Sequence[str]) -> Claim:
     """Without pull it is better than with each of its values: all of the tests have to pass."""
-    claim = Claim("pull off is best", "CIFAR100-20", "points gained by λ4 = 0 over the closest other value")
+    claim = Claim("λ4 = 0 (no pull) is best", "CIFAR100-20", "points gained by λ4 = 0 over the closest other value")
     wide = _blocks(scored, varying, [PULL]).pivot_table(index=BLOCK, columns=PULL, values="accuracy")
     if 0.0 not in wide or wide.shape[1] < 2:
         return claim

@@ -101,7 +101,7 @@ def _picture(row: Mapping[Any, Any], source: Source) -> Portrait | None:
     if (png := source.thumbnail(number)) is None:
         return None
     path = row.get("path")
-    name = PurePath(path).name if isinstance(path, str) else f"picture {number:,}"
+    name = PurePath(path).name if isinstance(path, str) else f"no. {number:,}"
     note = f"{path if isinstance(path, str) else name}: distance {row['distance']:.3f}, margin {row['margin']:.3f}"
     return Portrait(name, source.links.get(number, ""), note, png)
 

@@ -1,4 +1,4 @@
-"""The run's report: the tables, the pictures, and a page that needs nothing but a browser."""
+"""The run's report: the tables, the figures, and a page that needs nothing but a browser."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from analysis import wording
 from analysis.audit import write_audit
 from analysis.consensus import write_consensus
 from analysis.export import ExportedPaths, write_best
-from analysis.figures.pictures import write_pictures
+from analysis.figures.pictures import Pictures, write_pictures
 from analysis.findings import Findings
 from analysis.page.render import render
 from analysis.page.sections import page_of
@@ -25,41 +25,51 @@ class Answer:
 
     report: Path
     best: ExportedPaths | None = None
-    """None where nothing is picked, and by another criterion than the run's."""
+    """None where nothing is picked, by another criterion than the run's, and where its weights are not kept."""
     failures: Mapping[str, str] = field(default_factory=dict)
-    """Why pictures of the report could not be drawn, by their names; empty where all are there."""
+    """Why figures of the report could not be drawn, by their names; empty where all are there."""
+    left_out: str = ""
+    """What of the answer is left out because the run folder does not keep it, in a line; empty where nothing is."""
 
     def check(self) -> None:
-        """Raise MixemError where pictures could not be drawn."""
+        """Raise MixemError where figures could not be drawn."""
         if self.failures:
-            raise MixemError(wording.failed_pictures(self.failures))
+            raise MixemError(wording.failed_figures(self.failures))
 
 
 def write_answer(findings: Findings, photographs: bool = True) -> Answer:
     """Write a run's tables and best configuration, then its report, as far as it got; pick.json says that all is there.
 
-    `photographs`: whether the report shows the data's own pictures.
+    `photographs`: whether the report shows the data's own images.
 
-    By another criterion than the run's, the best configuration stays; so it does where nothing can be picked yet.
-    Raises as `write_best`, once the report is written.
+    By another criterion than the run's, the best configuration stays; so it does where nothing can be picked yet, and
+    where the picked trial's weights are not kept. Raises as `write_best` for damaged ones, once the report is written.
     """
     write_data(findings)
-    best, problem = None, None
-    if findings.pick and not findings.what_if:
+    best, problem, exports = None, None, _exports(findings)
+    if exports and findings.pick and not findings.what_if:
         try:
             best = write_best(findings)
         except MixemError as error:
             problem = error
-    report, failures = write_page(findings, photographs)
+    report, pictures = write_page(findings, photographs)
     if problem:
         raise problem
-    if not failures:
+    if exports and not pictures.failures:
         write_pick(findings)
-    return Answer(report, best, failures)
+    left_out = wording.left_out(findings.pick, exports, findings.embedding is not None) if findings.pick else ""
+    return Answer(report, best, pictures.failures, left_out)
+
+
+def _exports(findings: Findings) -> bool:
+    """Whether the picked trial's weights are there, damaged or not; True where none are to be written."""
+    if findings.pick is None or findings.what_if:
+        return True
+    return findings.run.trial(findings.pick.representative).weights_file.exists()
 
 
 def write_report(findings: Findings, photographs: bool = True) -> Path:
-    """Write the tables, audit.csv, the pictures and the page; returns the page. An unfinished run is reported too."""
+    """Write the tables, audit.csv, the figures and the page; returns the page. An unfinished run is reported too."""
     write_data(findings)
     return write_page(findings, photographs)[0]
 
@@ -77,8 +87,8 @@ def write_data(findings: Findings) -> None:
     write_paper(findings)
 
 
-def write_page(findings: Findings, photographs: bool = True) -> tuple[Path, Mapping[str, str]]:
-    """Write the pictures and the page; returns it, and why pictures could not be drawn, by their names."""
+def write_page(findings: Findings, photographs: bool = True) -> tuple[Path, Pictures]:
+    """Write the figures and the page; returns it, and what it shows."""
     pictures = write_pictures(findings, findings.place.folder, photographs)
     html = render("report.html.j2", page=page_of(findings, pictures))
-    return write_bytes(findings.place.page, html), pictures.failures
+    return write_bytes(findings.place.page, html), pictures

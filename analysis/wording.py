@@ -119,21 +119,25 @@ def _gain(findings: "Findings") -> Markup:
     if gain is None:
         return Markup("")
     points = 100 * gain.share.mean
-    distance = strong("level with")
+    distance: str = "level with"
     if abs(points) >= 0.05:
-        distance = strong(f"{abs(points):.1f} points {'above' if points > 0 else 'below'}", gain.clear)
+        distance = f"{abs(points):.1f} points {'above' if points > 0 else 'below'}"
     encoders = "encoders" if baseline.n > 1 else "encoder"
-    remark = Markup("; the difference has the {}").format(sureness(gain)) if gain.interval else ""
-    text = ", {} SimCLR + K-means on the same base {} ({}\u00a0%){}"
-    return Markup(text).format(distance, encoders, percent(baseline), remark)
+    remark = Markup("the difference has the {}").format(sureness(gain)) if gain.interval else ONE_SEED
+    text = ", {} SimCLR + K-means on the same base {} ({}\u00a0%); {}"
+    shown = strong(distance, gain.clear) if gain.clear else distance
+    return Markup(text).format(shown, encoders, percent(baseline), remark)
+
+
+ONE_SEED = "that is one seed without an interval, and another seed may change it"
 
 
 def sureness(gain: "Gain") -> Markup:
-    """The interval of the gain, what it is over, and whether it holds 0; why there is none."""
+    """The interval of the gain, what it is over, and whether it includes 0; why there is none."""
     if gain.interval is None:
         return Markup("no interval ({})").format(gain.why_none)
     over = "the test images, one seed" if gain.share.n == 1 else f"{plural(gain.share.n, 'seed')}, paired"
-    says = "" if gain.clear else ": it holds 0, no clear difference"
+    says = "" if gain.clear else ": it includes 0, so there is no clear difference"
     return Markup("95\u00a0% interval {} over {}{}").format(nowrap(bounds(gain.interval.times(100))), over, says)
 
 
@@ -172,9 +176,9 @@ def what_if(findings: "Findings") -> Markup:
     return head + Markup(text).format(" ".join(f"--set {change}" for change in findings.overrides))
 
 
-def collapse(trial: str, problem: str) -> Markup:
-    """A warning of a picked trial."""
-    return Markup("{} trial {}: {}").format(strong("Signs of collapse."), trial, problem)
+def collapse(trial: str, problems: Sequence[str]) -> Markup:
+    """The warnings of a picked trial."""
+    return Markup("{} Picked trial {}: {}").format(strong("Signs of collapse."), trial, "; ".join(problems))
 
 
 def no_baselines(reason: str) -> Markup:
@@ -213,9 +217,9 @@ def trial_counts(findings: "Findings") -> str:
 
 
 CLUSTERS_PAGE = Markup(
-    "Each cluster by itself: its size, and its typical, random and doubtful pictures. Beside this page, "
+    "Each cluster by itself: its size, and its typical, random and doubtful images. Beside this page, "
     "<code>clusters.html</code> shows them larger, with links to their files; <code>assignments.parquet</code> in the "
-    "trial's folder says where each picture is."
+    "trial's folder says where each image is."
 )
 
 
@@ -438,7 +442,7 @@ def warned(count: int, finished: int) -> str:
 
 
 def classes_introduction(shown: int, total: int) -> str:
-    """What the pictures of the classes show."""
+    """What the images of the classes show."""
     which = f" Shown are the {shown} of {total} classes that are spread over components the most." * (shown < total)
     return (
         "After the paper's figures 4 to 13: a row for each component that holds at least 1 % of the class (twelve at "
@@ -447,10 +451,10 @@ def classes_introduction(shown: int, total: int) -> str:
     )
 
 
-def failed_pictures(failures: Mapping[str, str]) -> str:
-    """Which pictures of a report could not be drawn, and why."""
+def failed_figures(failures: Mapping[str, str]) -> str:
+    """Which figures of a report could not be drawn, and why."""
     reasons = "; ".join(f"{name} ({reason})" for name, reason in failures.items())
-    return f"{plural(len(failures), 'picture')} of the report could not be drawn: {reasons}"
+    return f"{plural(len(failures), 'figure')} of the report could not be drawn: {reasons}"
 
 
 def components_introduction(pick: "Selection", missing: str) -> Markup:
@@ -460,13 +464,33 @@ def components_introduction(pick: "Selection", missing: str) -> Markup:
 
 
 def no_embedding(pick: "Selection") -> Markup:
-    """Why neither pictures nor components are shown, and what to do."""
+    """Why neither images nor components are shown, and what to do."""
     text = (
-        "Neither its clusters' pictures nor what its components hold is shown: its embedding cannot be read, as in a "
+        "Neither images of its clusters nor what its components hold are shown: its embedding cannot be read, as in a "
         "run folder that was copied without large files. <code>mixem sweep FILE --retrain {}</code> makes it anew if "
         "its weights are gone, too."
     )
     return Markup(text).format(pick.representative)
+
+
+def left_out(pick: "Selection", exports: bool, embeds: bool) -> str:
+    """What of an answer is left out because the picked trial does not keep it; empty where nothing is.
+
+    `exports`: whether its weights are there, or not needed; `embeds`: whether its embedding is.
+    """
+    parts = [
+        *(["best.yaml and best.safetensors (no weights)"] if not exports else []),
+        *(
+            ["the images of its clusters and what its components hold (no embedding that can be read)"]
+            if not embeds
+            else []
+        ),
+    ]
+    if not parts:
+        return ""
+    trial = pick.representative
+    head = f"left out, as the run folder does not keep all of trial {trial}, which is picked"
+    return f"{head}: {'; '.join(parts)}; `mixem sweep FILE --retrain {trial}` makes it anew"
 
 
 def no_weights(pick: "Selection") -> Markup:

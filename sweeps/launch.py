@@ -108,11 +108,11 @@ def _nothing_new(plan: Plan, statuses: dict[str, Status]) -> list[str]:
 
 def _summary(plan: Plan, statuses: dict[str, Status], advice: str) -> "tuple[Answer, list[str]]":
     """Write the report and print the answer; returns it, and what went wrong on the way."""
-    from analysis.wording import failed_pictures
+    from analysis.wording import failed_figures
     from sweeps.summary import print_summary
 
     answer = print_summary(plan.run.path, Console())
-    problems = [failed_pictures(answer.failures)] if answer.failures else []
+    problems = [failed_figures(answer.failures)] if answer.failures else []
     if failed := sum(status in FAILURES for status in statuses.values()):
         problems.append(f"{failed} of {len(statuses)} trials failed; {plan.run.page} says why, {advice}")
     return answer, problems

@@ -9,6 +9,7 @@ from analysis import wording
 from analysis.findings import Findings
 from analysis.report import Answer, write_answer
 from analysis.results import trained_on
+from mixem.errors import MixemError
 from sweeps.output import phase, progress_console, say, spelled
 from sweeps.tables import print_table, whole
 
@@ -18,17 +19,23 @@ UNLABELLED = {"clusters_used": "clusters used", "size_entropy": "entropy of size
 
 
 def print_summary(run: Path, console: Console) -> Answer:
-    """Write the best configuration and the report, and print the answer: what was picked, and how it scores."""
+    """Write the best configuration and the report, and print the answer: what was picked, and how it scores.
+
+    Raises MixemError where the picked trial's weights are gone.
+    """
     with phase(progress_console(), "writing the report"):
         findings = Findings.of(run)
         answer = write_answer(findings)
-    if answer.best is None:
-        say(console, f"{findings.why_none}\nreport: {answer.report}")
-        return answer
+    if findings.pick is None:
+        say(console, findings.why_none)
     print_pick(findings, console)
-    best = answer.best
-    for name, path in (("report", answer.report), ("best configuration", best.config), ("its weights", best.weights)):
+    paths = {"report": answer.report}
+    if best := answer.best:
+        paths |= {"best configuration": best.config, "its weights": best.weights}
+    for name, path in paths.items():
         say(console, f"{name}: {path}")
+    if findings.pick and answer.best is None:
+        raise MixemError(answer.left_out)
     return answer
 
 

@@ -45,8 +45,8 @@ logger = logging.getLogger(__name__)
 MAX_PANELS = 24
 """A grid with more values of lambda2 is shown as a sampled one."""
 DESCRIPTIONS = {
-    "accuracy": "Picture of the accuracy; the table of trials has its values",
-    "criterion": "Picture of the criterion; the table of trials has its values",
+    "accuracy": "The accuracy of every point; the table of trials has the values",
+    "criterion": "The criterion of every point; the table of trials has the values",
     "history": "The best criterion so far, over the number of the point; the table of trials has the values",
     "pairs": "The criterion over pairs of settings; the table of trials has its values",
     "importances": "How much each setting matters to the criterion and the accuracy",
@@ -81,7 +81,7 @@ class Pictures:
     class_count: int
     """How many classes have images."""
     clusters: Sequence[ClusterPortrait]
-    """The clusters' pictures, which have a page of their own, too; empty without one."""
+    """The clusters' images, which have a page of their own, too; empty without one."""
     missing: str
     """Why nothing of the components is shown, or no images; empty where all is."""
     remarks: Mapping[str, str]
@@ -140,13 +140,13 @@ class Album:
         logger.debug("%s: cannot be drawn", name, exc_info=error)
         lines = str(error).split("\n")
         self.failures[name] = one_line(": ".join(filter(None, (type(error).__name__, lines[0].strip()))))
-        self.remarks[name] = f"The picture {name} could not be drawn ({self.failures[name]})."
+        self.remarks[name] = f"The figure {name} could not be drawn ({self.failures[name]})."
 
 
 def write_pictures(findings: Findings, folder: Path, photographs: bool = True) -> Pictures:
     """Draw and write all that the run has data for; pictures of an earlier report are removed.
 
-    `photographs`: whether the data's own pictures are shown.
+    `photographs`: whether the data's own images are shown.
     """
     for name in (*DESCRIPTIONS, "gallery", "doubtful", "class-*"):
         remove_figures(folder, name)
@@ -197,7 +197,7 @@ def _embedding(findings: Findings, photographs: bool) -> tuple[Embedding | None,
     if trial is None:
         return None, wording.no_embedding(findings.pick) if findings.pick else ""
     if not photographs:
-        return trial, "The data's own pictures are left out of this page."
+        return trial, "The images are left out of this page, as --no-pictures asked for."
     return trial, "" if len(trial.images) else "The trial kept no example images, so none are shown."
 
 

@@ -91,7 +91,7 @@ def inline(
         content = "".join([group, *shared])
         shared = []
         svg = (
-            f'<svg viewBox="{x:.1f} {y:.1f} {width:.1f} {height:.1f}" style="width: {width / POINTS:.2f}in" '
+            f'<svg viewBox="{x:.1f} {y:.1f} {width:.1f} {height:.1f}" style="--width: {width / POINTS:.2f}in" '
             f'role="group" aria-label="{escape(description)}">'
         )
         panels.append(Markup(f"{svg}{_in_page(content, name, titles)}</svg>"))

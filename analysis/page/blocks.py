@@ -147,10 +147,10 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Portraits:
-    """Pictures with their names."""
+    """Images with their names."""
 
     heading: str
-    pictures: Sequence[tuple[Markup, str]]
+    pictures: Sequence[tuple[Markup, Markup]]
     macro: ClassVar = "portraits"
 
 

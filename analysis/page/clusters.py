@@ -3,6 +3,7 @@
 import base64
 import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,10 @@ from mixem.files import write_bytes
 
 THUMBNAIL = 56
 """Pixels of a picture within a report's page."""
+WORDS = re.compile(r"(?<=[_.…-])(?=[^_.…-])")
+"""The places of a name where a line may end."""
+NAME_ENDS = (14, 20)
+"""Characters of a name's beginning and of its end that are shown of a long one."""
 SHOWN = 8
 """Pictures of each kind that are shown of a cluster."""
 
@@ -34,6 +39,13 @@ class Portrait:
     note: str
     """Its distance and margin, in words."""
     png: bytes
+
+    @property
+    def caption(self) -> Markup:
+        """Its name, in full on hovering: a long one lacks its middle, and lines end between words."""
+        head, tail = NAME_ENDS
+        name = self.name if len(self.name) <= head + tail else f"{self.name[:head]}…{self.name[-tail:]}"
+        return Markup('<span title="{}">{}</span>').format(self.name, Markup("<wbr>").join(WORDS.split(name)))
 
     @property
     def thumbnail(self) -> Markup:
@@ -65,11 +77,15 @@ class ClusterPortrait:
     random: Sequence[Portrait]
     doubtful: Sequence[Portrait]
 
+    def counted(self, noun: str) -> str:
+        """Its size and its mean margin; `noun`: what is counted."""
+        margin = "" if math.isnan(self.margin) else f", mean margin {self.margin:.2f}"
+        return f"{plural(self.size, noun)}{margin}"
+
     @property
     def summary(self) -> str:
-        """Its size and its mean margin."""
-        margin = "" if math.isnan(self.margin) else f", mean margin {self.margin:.2f}"
-        return f"{plural(self.size, 'picture')}{margin}"
+        """The same of pictures."""
+        return self.counted("picture")
 
     @property
     def rows(self) -> list[tuple[str, Sequence[Portrait]]]:
@@ -79,12 +95,12 @@ class ClusterPortrait:
 
 
 def cluster_fold(cluster: ClusterPortrait) -> Fold:
-    """A cluster within a report's page: its pictures with their names, folded."""
+    """A cluster within a report's page: its images with their names, folded."""
     rows = [
-        Portraits(heading, [(picture.thumbnail, picture.name) for picture in pictures])
+        Portraits(heading, [(picture.thumbnail, picture.caption) for picture in pictures])
         for heading, pictures in cluster.rows
     ]
-    return Fold(f"{cluster.name}: {cluster.summary}", rows, cluster.name.lower().replace(" ", "-"))
+    return Fold(f"{cluster.name}: {cluster.counted('image')}", rows, cluster.name.lower().replace(" ", "-"), "cluster")
 
 
 def write_clusters_page(path: Path, title: str, clusters: Sequence[ClusterPortrait]) -> Path:

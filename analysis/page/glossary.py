@@ -24,10 +24,10 @@ TERMS: Mapping[str, str] = {
         "SimCLR + K-means clusters its features."
     ),
     "component": (
-        "One of the mixture's embeddings. MIX'EM learns several for each picture and weighs them by mixing "
+        "One of the mixture's embeddings. MIX'EM learns several for each image and weighs them by mixing "
         "coefficients; the one with the largest coefficient dominates."
     ),
-    "argmax": "Clustering without K-means: each picture belongs to its dominant component.",
+    "argmax": "Clustering without K-means: each image belongs to its dominant component.",
     "ACC": (
         "Clustering accuracy: the share of test images in the right class, after clusters and classes are matched one "
         "to one so that it is highest."
@@ -35,7 +35,7 @@ TERMS: Mapping[str, str] = {
     "NMI": "Normalised mutual information of clusters and classes: 100 % where they are the same.",
     "ARI": "Adjusted Rand index, how alike two clusterings are: 1 or 100 % where they are the same, 0 as by chance.",
     "criterion": (
-        "The number by which the configuration is picked, measured on validation pictures and without labels; lower "
+        "The number by which the configuration is picked, measured on validation images and without labels; lower "
         "is better."
     ),
     "tied": (
@@ -44,7 +44,7 @@ TERMS: Mapping[str, str] = {
     ),
     "regret": "Points of accuracy that a criterion's pick falls short of the most accurate configuration.",
     "transductive": (
-        "The scored pictures were part of training, without their labels; inductive: they were not. Scores of the two "
+        "The scored images were part of training, without their labels; inductive: they were not. Scores of the two "
         "cannot be compared."
     ),
     "margin": "How much farther from an image the second cluster centre is than the nearest; 0: between both.",

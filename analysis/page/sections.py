@@ -84,7 +84,7 @@ def _header(findings: Findings, pictures: Pictures) -> Iterator[Block]:
     if findings.spec.shard:
         yield banner(wording.part(findings.spec.shard))
     if pictures.failures:
-        yield warning(wording.failed_pictures(pictures.failures))
+        yield warning(wording.failed_figures(pictures.failures))
     if findings.unfinished:
         yield banner(wording.unfinished(findings))
     yield from cards(findings, pictures.heatmaps)
@@ -94,7 +94,8 @@ def _header(findings: Findings, pictures: Pictures) -> Iterator[Block]:
     if findings.pick and findings.labelled and findings.gain is None:
         yield Paragraph(wording.NO_BASELINE)
     for trial, problems in findings.picked["warnings"].items():
-        yield from (warning(wording.collapse(str(trial), problem)) for problem in lines_of(problems))
+        if lines := lines_of(problems):
+            yield warning(wording.collapse(trial_link(str(trial)), lines))
     for reason in _distinct(_column(findings.results, "baseline.reason").dropna()):
         yield warning(wording.no_baselines(reason))
 
@@ -173,7 +174,8 @@ def _choice(findings: Findings) -> Section:
 
 def _scores(findings: Findings, caption: str) -> Table:
     """The pick's scores, the baselines, and what is shown beside them."""
-    head = [Cell("Method"), *map(numeric, ("ACC", "NMI", "ARI", "Clusters used"))]
+    names = ("ACC", "NMI", "ARI") if findings.labelled else ()
+    head = [Cell("Method"), *map(numeric, (*names, "Clusters used"))]
     styles = {0: "picked", 3: "rule", len(findings.scores): "rule"}
     rows = [
         Row(headed(method.group, method.name), _score_cells(method, findings.labelled), styles.get(i, ""))
@@ -184,7 +186,7 @@ def _scores(findings: Findings, caption: str) -> Table:
 
 def _score_cells(method: MethodScores, labelled: bool) -> list[Cell]:
     clusters = method.scores["clusters_used"].mean
-    shown = [percent(method.scores[metric]) if labelled else "no labels" for metric in SCORES]
+    shown = [percent(method.scores[metric]) for metric in SCORES] if labelled else []
     if method.interval:
         shown[0] = joined([nowrap(shown[0]), nowrap(bounds(method.interval.times(100)))], " ")
     return list(map(numeric, (*shown, number(clusters, 0 if clusters % 1 == 0 else 1))))
@@ -197,7 +199,7 @@ def _values(findings: Findings, pictures: Pictures) -> Section:
         return Section("grid", heading, [])
     texts: dict[str, str] = {
         "accuracy": captions.accuracy_caption(findings, findings.pick, pictures.heatmaps),
-        "criterion": captions.criterion_caption(findings.spec, pictures.heatmaps),
+        "criterion": captions.criterion_caption(findings.spec, pictures.heatmaps and findings.labelled),
     }
     if pictures.heatmaps:
         shown = [value for value in VALUES if is_shown(findings, value)]
@@ -304,7 +306,7 @@ def _audit(findings: Findings, pictures: Pictures) -> Section:
 
 def _early(findings: Findings, pictures: Pictures) -> Section:
     """How early it was clear."""
-    blocks = _drawings(pictures, {"early": captions.EARLY_CAPTION})
+    blocks = _drawings(pictures, {"early": captions.early_caption(findings.labelled)})
     if blocks and findings.early:
         blocks.insert(0, Paragraph(wording.early(findings.early)))
     return Section("early", "How early was it clear?", blocks)

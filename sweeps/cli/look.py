@@ -35,7 +35,7 @@ def report(
     run: RunFolder,
     overrides: Overrides = None,
     no_pictures: Annotated[
-        bool, typer.Option("--no-pictures", help="Leave the data's own pictures out of the page and its folder.")
+        bool, typer.Option("--no-pictures", help="Leave the data's own images out of the page and its folder.")
     ] = False,
     serve: Annotated[bool, typer.Option("--serve", help="Show it to a browser, as it is, until Ctrl-C.")] = False,
     port: Annotated[
@@ -67,6 +67,8 @@ def report(
     for claim in findings.claims:
         say(Console(), claim_line(claim))
     print(answer.report)
+    if answer.left_out:
+        typer.echo(answer.left_out, err=True)
     if serve:
         return serve_folder(findings.place.folder, port, print)
     answer.check()

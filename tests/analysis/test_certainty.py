@@ -159,8 +159,8 @@ def test_clusters_that_do_not_fit_the_record_give_no_interval(
     [
         (range(40), range(120), '<strong class="up">20.0 points above</strong>'),
         (range(120), range(40), '<strong class="down">20.0 points below</strong>'),
-        (range(20), range(20, 42), "<strong>0.5 points above</strong>"),
-        (range(40), None, "<strong>25.5 points above</strong>"),
+        (range(20), range(20, 42), ", 0.5 points above SimCLR"),
+        (range(40), None, ", 25.5 points above SimCLR"),
     ],
 )
 def test_a_difference_is_coloured_where_its_interval_excludes_0(
@@ -171,6 +171,7 @@ def test_a_difference_is_coloured_where_its_interval_excludes_0(
     text = lead(run.findings())
     assert shown in text
     assert ("over the test images, one seed" in text.striptags()) == (baseline is not None)
+    assert ("one seed without an interval, and another seed may change it" in text) == (baseline is None)
 
 
 def test_the_table_of_scores_has_the_intervals_it_can_have(run: RunBuilder) -> None:
@@ -209,7 +210,7 @@ def test_lead_and_difference_are_as_sure_as_the_interval_over_seeds(two_seeds: R
     findings = two_seeds.findings()
     assert findings.gain
     for text in (lead(findings), difference(findings.gain)):
-        assert "over 2 seeds, paired: it holds 0, no clear difference" in text.striptags()
+        assert "over 2 seeds, paired: it includes 0, so there is no clear difference" in text.striptags()
         assert "<strong class=" not in text
 
 

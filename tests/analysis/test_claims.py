@@ -95,7 +95,7 @@ def test_a_grid_without_the_values_cannot_tell(tmp_path: Path, axes: Axes) -> No
     off, pull, *_ = claims_of(tmp_path, lambda loss: 0.0, axes)
     assert off.verdict == pull.verdict == "not enough data"
     assert off.n == pull.n == 0
-    assert claim_line(off) == "pull off is best: not enough data"
+    assert claim_line(off) == "λ4 = 0 (no pull) is best: not enough data"
 
 
 @pytest.mark.long
@@ -205,7 +205,7 @@ def numbers(claim: Claim) -> tuple[float, ...]:
 def test_the_claims_are_those_of_the_supplement() -> None:
     off, pull, own, reference = judge(scored(wobble), criterion="reference")
     points = "points gained by λ4 = 0 over the closest other value"
-    assert (off.text, off.subject, off.measure) == ("pull off is best", "CIFAR100-20", points)
+    assert (off.text, off.subject, off.measure) == ("λ4 = 0 (no pull) is best", "CIFAR100-20", points)
     assert (pull.text, pull.subject) == ("pull matters more than push", "STL10 and CIFAR10")
     assert pull.measure == "range over λ4 minus range over λ3, points"
     assert own.text == "the validation loss (own) guides to the best weights"

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from markupsafe import escape
 from PIL import Image
 
+from analysis.page.clusters import Portrait
 from analysis.portraits import portraits
 from analysis.report import write_report
 from tests.analysis.page_reader import Page
@@ -60,6 +62,20 @@ def test_the_report_leads_to_it(run: RunBuilder) -> None:
     assert "30 pictures in 3 clusters." in text
     assert str(run.path.parent) not in text, "what lies above the pictures' folder is private"
     assert len(re.findall("<section id=", text)) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("IMG_2025-08.png", "IMG_|2025-|08.|png"),
+        ("a b.png", "a b.|png"),
+        ("x" * 40, f"{'x' * 14}…|{'x' * 20}"),
+        ("<b>_1", "&lt;b&gt;_|1"),
+    ],
+)
+def test_the_lines_of_a_name_end_between_its_words(name: str, shown: str) -> None:
+    caption = Portrait(name, "", "", b"").caption
+    assert caption == f'<span title="{escape(name)}">{shown.replace("|", "<wbr>")}</span>'
 
 
 def test_a_picture_that_is_gone_is_left_out(run: RunBuilder, tmp_path: Path) -> None:

@@ -155,11 +155,19 @@ def test_a_run_without_a_finished_trial_has_no_result(run: RunBuilder, failed: b
     assert "λ3 (push) in {0, 0.05, 0.1}" in page.text
 
 
+def headings(run: RunBuilder) -> list[str]:
+    """The words of all headings of tables on the page."""
+    return re.findall(r'<th class="[^"]*" scope="col">([^<]*)</th>', run.run.page.read_text())
+
+
 def test_unlabelled_data_has_no_accuracy(one_seed: RunBuilder) -> None:
     read(one_seed.finish_all())
+    assert {"ACC", "NMI", "ARI"} <= set(headings(one_seed))
     page = read(one_seed.finish_all(labels=False))
-    assert "no labels" in page.text
+    assert "The data has no labels" in page.text
     assert page.drawings == {"criterion"}
+    assert not {"ACC", "NMI", "ARI"} & set(headings(one_seed))
+    assert "bright in both" not in page.text
     assert not (one_seed.run.report_folder / "accuracy.png").exists()
     assert not re.search(r"\bnan\b", page.text)
     assert "Was the criterion right?" not in page.text
@@ -187,7 +195,7 @@ def test_the_page_shows_what_the_components_hold(embedded: RunBuilder) -> None:
 def test_without_pictures_none_of_the_data_is_shown(embedded: RunBuilder) -> None:
     read(embedded)
     page = Page(write_report(embedded.findings(), photographs=False).read_text(encoding="utf-8"))
-    assert "The data's own pictures are left out" in page.text
+    assert "The images are left out" in page.text
     assert not any(address.startswith("data:image/webp") for address in page.addresses)
     assert not PHOTOGRAPHS & {path.name for path in embedded.run.report_folder.iterdir()}
     assert page.drawings > {"confusion", "projection"}
@@ -366,13 +374,11 @@ def test_a_picture_that_fails_costs_itself_alone(embedded: RunBuilder) -> None:
         np.savez(file, **arrays)
     answer = write_answer(embedded.findings())
     assert list(answer.failures) == ["projection"]
-    with pytest.raises(
-        MixemError, match=r"^1 picture of the report could not be drawn: projection \(ValueError: .*\)$"
-    ):
+    with pytest.raises(MixemError, match=r"^1 figure of the report could not be drawn: projection \(ValueError: .*\)$"):
         answer.check()
     page = Page(answer.report.read_text())
-    assert "1 picture of the report could not be drawn: projection (ValueError" in page.text
-    assert "The picture projection could not be drawn" in page.text
+    assert "1 figure of the report could not be drawn: projection (ValueError" in page.text
+    assert "The figure projection could not be drawn" in page.text
     assert all(name in page.text for name in PHOTOGRAPHS)
     assert "confusion" in page.drawings
     assert answer.best
@@ -407,12 +413,48 @@ def test_a_helper_process_that_dies_costs_its_picture_alone(
     assert write_answer(embedded.findings()).failures == {}
 
 
-def test_lost_weights_are_said_once_the_report_is_written(one_seed: RunBuilder) -> None:
+@pytest.mark.parametrize("embeds", [True, False])
+def test_what_is_not_kept_is_left_out_and_said_so(one_seed: RunBuilder, embeds: bool) -> None:
     for trial in one_seed.finish_all().configs:
         one_seed.folder(trial).weights_file.unlink()
-    with pytest.raises(MixemError, match="weights"):
+        if embeds:
+            one_seed.embed(trial)
+    findings = one_seed.findings()
+    answer = write_answer(findings)
+    assert findings.pick
+    assert answer.best is None
+    assert f"all of trial {findings.pick.representative}, which is picked: best.yaml" in answer.left_out
+    assert ("(no weights)" in answer.left_out, "(no embedding" in answer.left_out) == (True, not embeds)
+    assert f"--retrain {findings.pick.representative}`" in answer.left_out
+    answer.check()
+    assert one_seed.run.page.exists()
+    assert not one_seed.run.pick_file.exists(), "not all is there"
+
+
+def test_nothing_is_left_out_of_a_whole_run(embedded: RunBuilder) -> None:
+    assert write_answer(embedded.findings()).left_out == ""
+
+
+def test_damaged_weights_are_said_once_the_report_is_written(one_seed: RunBuilder) -> None:
+    for trial in one_seed.finish_all().configs:
+        folder = one_seed.folder(trial)
+        change_record(folder.result_file, "weights_sha256", "0" * 64)
+    with pytest.raises(MixemError, match="damaged weights"):
         write_answer(one_seed.findings())
     assert one_seed.run.page.exists()
+
+
+def test_the_page_says_how_failed_trials_are_tried_again(one_seed: RunBuilder) -> None:
+    failed, other = one_seed.configs
+    one_seed.finish(other)
+    assert "--retry-failed" not in read(one_seed).text
+    one_seed.fail(failed)
+    text = write_report(one_seed.findings()).read_text()
+    (banner,) = re.findall('<p class="banner warn">(.*?)</p>', text, re.DOTALL)
+    assert f'1 trial of 2 failed.</strong> <a href="#trial-{failed}"' in banner
+    assert banner.endswith("<code>mixem sweep FILE --retry-failed</code> tries again.")
+    folds = re.findall(r'<div id="trial-(\w+)">(.*?)</details>', text, re.DOTALL)
+    assert {trial: "\nmixem sweep FILE --retry-failed" in fold for trial, fold in folds} == {failed: True, other: False}
 
 
 def test_equal_features_are_said_in_place_of_their_projection(embedded: RunBuilder) -> None:

@@ -79,8 +79,12 @@ def test_a_small_p_value_is_a_bound(p: float, text: str) -> None:
     ("gain", "interval", "words"),
     [
         (Spread(0.1, math.nan, 1), Interval(0.05, 0.15), "over the test images, one seed. Another seed may change it."),
-        (Spread(0.1, math.nan, 1), Interval(-0.05, 0.15), "one seed: it holds 0, no clear difference."),
-        (Spread(-0.01, 0.02, 3), Interval(-0.03, 0.01), "over 3 seeds, paired: it holds 0, no clear difference."),
+        (Spread(0.1, math.nan, 1), Interval(-0.05, 0.15), "one seed: it includes 0, so there is no clear difference."),
+        (
+            Spread(-0.01, 0.02, 3),
+            Interval(-0.03, 0.01),
+            "over 3 seeds, paired: it includes 0, so there is no clear difference.",
+        ),
         (
             Spread(-0.1, 0.02, 3),
             Interval(-0.12, -0.08),

@@ -22,7 +22,7 @@ RUNS = Path(__file__).parents[2] / "docs" / "results"
     ("name", "over", "clear"),
     [
         ("cifar10", "no interval (", ""),
-        ("ten-kinds", "over 2 seeds, paired: it holds 0, no clear difference", ""),
+        ("ten-kinds", "over 2 seeds, paired: it includes 0, so there is no clear difference", ""),
         ("shapes-5", "over 3 seeds, paired", "up"),
         ("digits-12x4", "over 4 seeds, paired", ""),
     ],
