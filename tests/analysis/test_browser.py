@@ -112,9 +112,14 @@ def test_the_page_is_whole_alone_in_an_empty_folder(browser: Any, alone: Path, w
     ids = set(opened.value("() => [...document.querySelectorAll('[id]')].map(e => e.id)"))
     assert {link[1:] for link in opened.value(links)} <= ids
     assert opened.value("() => document.documentElement.scrollWidth") <= WIDTHS[width][0]
-    if folder := os.environ.get("MIXEM_SCREENSHOTS"):
-        opened.page.screenshot(path=Path(folder) / f"{width}-{scheme}.png")
+    save(opened, f"{width}-{scheme}")
     opened.page.context.close()
+
+
+def save(opened: Opened, name: str) -> None:
+    """Keep what is seen of the page, if a folder for that is named."""
+    if folder := os.environ.get("MIXEM_SCREENSHOTS"):
+        opened.page.screenshot(path=Path(folder) / f"{name}.png")
 
 
 def bottom_of(opened: Opened, selector: str) -> float:
@@ -139,6 +144,78 @@ def test_a_phone_shows_the_answers_first(browser: Any, alone: Path) -> None:
         "() => document.querySelector('.lead').getBoundingClientRect().top"
     )
     opened.page.context.close()
+
+
+@pytest.fixture(scope="module")
+def search(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a search over ranges: twenty points, the third of which failed."""
+    random = np.random.default_rng(0)
+    points = [(float(random.uniform(0, 0.3)), float(random.uniform(0, 0.1)), 0) for _ in range(20)]
+    axes = {"loss.lambda2": [0.1], "loss.lambda4": [0.0], "seed": [0]}
+    run = RunBuilder(tmp_path_factory.mktemp("search") / "run", axes=axes, points=points)
+    run.spec(
+        search="random", samples=20, axes={key: {"low": 0.0, "high": 0.3} for key in list(axes)[:2]} | {"seed": [0]}
+    )
+    for number, (trial, config) in enumerate(run.configs.items()):
+        away = abs(config.loss.lambda2 - 0.1)
+        if number == 2:
+            run.fail(trial)
+        else:
+            run.finish(trial, acc=0.9 - away, validation={"contrastive": 4 + away})
+    return write_report(run.findings())
+
+
+def test_the_first_screen_of_a_search_holds_its_answers_and_points(browser: Any, search: Path) -> None:
+    opened = open_page(browser, search)
+    assert opened.value("() => document.querySelectorAll('.card').length") == 4
+    assert bottom_of(opened, ".card") < WIDTHS["desk"][1]
+    assert bottom_of(opened, ".beside .search") < WIDTHS["desk"][1]
+    assert opened.value("() => document.querySelectorAll('.beside .dot').length") == 19
+    picked = opened.page.locator(".beside a:has(.dot.pick)")
+    assert picked.get_attribute("href") == opened.page.locator(".card a").first.get_attribute("href")
+    assert "rank 1 of 19" in picked.locator("title").text_content()
+    save(opened, "search-desk")
+    opened.page.context.close()
+
+
+def test_a_phone_shows_a_searchs_answers_before_its_points(browser: Any, search: Path) -> None:
+    opened = open_page(browser, search, "phone")
+    top = "s => document.querySelector(s).getBoundingClientRect().top + scrollY"
+    assert bottom_of(opened, ".card") <= opened.value(top, ".beside .search")
+    assert bottom_of(opened, ".beside .search") <= opened.value(top, ".lead")
+    assert opened.value("() => document.documentElement.scrollWidth") <= WIDTHS["phone"][0]
+    assert bottom_of(opened, ".card:first-child") < WIDTHS["phone"][1]
+    save(opened, "search-phone")
+    opened.page.context.close()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_shadow_lies_over_a_caption(browser: Any, alone: Path, width: str) -> None:
+    """It says that a table goes on, and a caption stays as wide as what is seen of the table."""
+    opened = open_page(browser, alone, width)
+    boxes = """() => [...document.querySelectorAll('.scroll')].map(region => {
+        const [outer, inner] = [region, region.querySelector('caption span')].map(e => e.getBoundingClientRect());
+        return [outer.left - inner.left, outer.right - inner.right, outer.top - inner.top];
+    })"""
+    assert opened.value(boxes)
+    assert all(abs(distance) < 1 for distances in opened.value(boxes) for distance in distances)
+    opened.page.context.close()
+
+
+def test_rows_have_lines_under_the_column_that_stays(browser: Any, alone: Path) -> None:
+    """Collapsed lines would not move with it."""
+    opened = open_page(browser, alone, "phone")
+    opened.page.locator(".scroll:has(table.trials)").evaluate("region => region.scrollTo(200, 0)")
+    first = opened.page.locator("table.trials tbody tr > :first-child").first
+    line = first.evaluate("cell => [getComputedStyle(cell).borderCollapse, getComputedStyle(cell).borderBottomWidth]")
+    assert line == ["separate", "1px"]
+    opened.page.context.close()
+
+
+def test_a_heatmap_uses_the_width_of_a_desk(desk: Opened) -> None:
+    right = "s => Math.max(...[...document.querySelectorAll(s)].map(e => e.getBoundingClientRect().right))"
+    section = desk.value(right, "#grid")
+    assert 0.9 * section < desk.value(right, "#grid .heat") <= section
 
 
 def column(opened: Opened, number: int) -> list[str]:

@@ -450,7 +450,7 @@ def test_the_page_says_how_failed_trials_are_tried_again(one_seed: RunBuilder) -
     assert "--retry-failed" not in read(one_seed).text
     one_seed.fail(failed)
     text = write_report(one_seed.findings()).read_text()
-    (banner,) = re.findall('<p class="banner warn">(.*?)</p>', text, re.DOTALL)
+    banner, _ = re.findall('<p class="banner warn">(.*?)</p>', text, re.DOTALL)
     assert f'1 trial of 2 failed.</strong> <a href="#trial-{failed}"' in banner
     assert banner.endswith("<code>mixem sweep FILE --retry-failed</code> tries again.")
     folds = re.findall(r'<div id="trial-(\w+)">(.*?)</details>', text, re.DOTALL)
