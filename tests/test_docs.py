@@ -1,5 +1,6 @@
 """The documentation: its commands, options and keys are there; the quick start runs; the site builds."""
 
+import json
 import re
 import runpy
 import shlex
@@ -173,6 +174,34 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     assert all(f"mixem {command}" in (tmp_path / "help.html").read_text() for command in COMMANDS)
     pages = "".join(path.read_text() for path in tmp_path.glob("*.html"))
     assert re.findall(r'(?:src|stylesheet" href)="(http[^"]+)"', pages) == [], "the site is read offline"
+
+
+@pytest.mark.parametrize("name", ["quickstart", "pictures"])
+def test_a_recording_is_of_the_commands_that_there_are(name: str) -> None:
+    script, file = runpy.run_path(str(ROOT / "docs" / "recording.py")), ROOT / "docs" / f"{name}.cast"
+    header, *events = map(json.loads, file.read_text(encoding="utf-8").splitlines())
+    assert header == {"version": 2, "width": script["SIZE"][0], "height": script["SIZE"][1]}
+    assert file.stat().st_size < 300_000
+    times = [at for at, _, _ in events]
+    assert times == sorted(times)
+    shown = "".join(text for _, _, text in events)
+    typed = re.findall(f"{re.escape(script['PROMPT'])}(.+?)\r\n", shown)
+    assert typed == [*script["SCRIPTS"][name]]
+    assert [problem for words in command_lines("\n".join(typed)) for problem in problems(words)] == []
+    assert "error:" not in shown
+    assert re.findall(r"/(?:home|root|tmp|work|usr|var)/\S*", shown) == [], "a path of the machine that it was made on"
+    assert f"asciinema play docs/{name}.cast" in (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("second", "kept"), [("\r\x1b[2K\x1b[1A\x1b[2Ka\r\nb", 1), ("\r\x1b[2K\x1b[1A\x1b[2Kdone\r\na\r\nb", 2), ("$ ", 2)]
+)
+def test_a_recording_leaves_out_only_what_is_drawn_over(second: str, kept: int) -> None:
+    """A redraw of two lines, and after it: another one, one with a line above, or anything else."""
+    thinned = runpy.run_path(str(ROOT / "docs" / "recording.py"))["thinned"]
+    redraw = "\r\x1b[2K\x1b[1A\x1b[2Kc\r\nd"
+    events = [(0.0, "a\r\nb"), (0.1, redraw), (0.2, second)]
+    assert thinned(events) == [events[0], *events[-kept:]]
 
 
 def test_the_readmes_first_picture_is_of_a_kept_run() -> None:
