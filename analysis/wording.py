@@ -425,7 +425,8 @@ def starts(starts: "Starts", context: "Sequence[MethodScores]") -> str:
 
 def difference(gain: "Gain") -> Markup:
     """The gain over SimCLR + K-means, its interval, and what to make of it."""
-    shown = strong(f"{'+' if gain.share.mean >= 0 else ''}{percent(gain.share)} points", gain.clear)
+    text = f"{'+' if gain.share.mean >= 0 else ''}{percent(gain.share)} points"
+    shown = strong(text, gain.clear) if gain.clear else text
     remark = " MIX'EM's second stage did not pay here." if gain.clear == "down" else ""
     if gain.share.n == 1 and (gain.clear or gain.interval is None):
         remark += " Another seed may change it."
