@@ -12,7 +12,7 @@ from analysis.embedding import ClustersOf, Numbers
 from analysis.selection import CRITERIA, Configuration, criterion_by_draw
 from analysis.statistics import Floats
 from mixem.config import LossWeights
-from mixem.records import is_collapsed
+from mixem.records import has_giant_cluster, is_collapsed
 
 Mask = NDArray[np.bool_]
 
@@ -32,6 +32,8 @@ class Evidence:
     """(C, S, S): adjusted Rand index of the clusters of two seeds; NaN where they were not kept."""
     collapsed: Mask
     """(C, S): whether a cluster is empty, or the sizes are very uneven."""
+    giant: Mask
+    """(C, S): whether the sizes are very uneven, as where one cluster holds nearly all."""
 
     def of(self, seeds: list[int]) -> "Evidence":
         """What some of the seeds show, by their positions."""
@@ -40,6 +42,17 @@ class Evidence:
             self.draws,
             self.pairs[:, seeds][:, :, seeds],
             self.collapsed[:, seeds],
+            self.giant[:, seeds],
+        )
+
+    def among(self, chosen: Mask) -> "Evidence":
+        """What is known of some of the configurations, chosen by a mask (C,)."""
+        return Evidence(
+            {name: values[chosen] for name, values in self.criteria.items()},
+            {name: values[chosen] for name, values in self.draws.items()},
+            self.pairs[chosen],
+            self.collapsed[chosen],
+            self.giant[chosen],
         )
 
     def mean(self, criterion: str) -> Floats:
@@ -87,6 +100,7 @@ def gather(
         draws=_draws(results, trials, reference),
         pairs=np.array([pair_agreement(list(map(clusters_of, row))) for row in trials]),
         collapsed=np.array([_collapsed(table.loc[row]) for row in trials]),
+        giant=np.array([giant_clusters(table.loc[row]) for row in trials]),
     )
 
 
@@ -104,6 +118,12 @@ def _draws(results: pd.DataFrame, trials: Sequence[Sequence[str]], reference: Lo
 def _collapsed(rows: pd.DataFrame) -> Mask:
     sizes = rows[["scores.mixem.clusters_used", "scores.mixem.size_entropy", "model.components"]].astype(float)
     return np.array([is_collapsed(*row) for row in sizes.to_numpy()], dtype=np.bool_)
+
+
+def giant_clusters(rows: pd.DataFrame) -> Mask:
+    """Of each trial (a row of the results), whether one cluster holds nearly all; False where that is unknown."""
+    sizes = rows.reindex(columns=["scores.mixem.size_entropy", "model.components"]).astype(float)
+    return np.array([has_giant_cluster(*row) for row in sizes.to_numpy()], dtype=np.bool_)
 
 
 def agreement(clusterings: Sequence[Numbers | None]) -> float:

@@ -18,7 +18,7 @@ from analysis.consensus import consensus
 from analysis.decision import Decision, decide
 from analysis.early import Early, early
 from analysis.embedding import ClustersOf, Embedding, Numbers, load_clusters, load_embedding
-from analysis.evidence import agreement, gather
+from analysis.evidence import agreement, gather, giant_clusters
 from analysis.formats import percent
 from analysis.labels import labeller
 from analysis.results import (
@@ -189,10 +189,28 @@ class Findings:
         return finalists(self.configurations) if self.spec.seeds else self.configurations
 
     @cached_property
+    def standing(self) -> tuple[Configuration, ...]:
+        """The candidates that may be picked: without those that have a giant cluster in a seed, unless all have one.
+
+        By `ties: smaller`, the rule of 0.1.0, all candidates.
+        """
+        if self.spec.ties == "smaller":
+            return self.candidates
+        giant = set(self.results["trial"][giant_clusters(self.results)])
+        finished = [c for c in self.candidates if c.status == Status.FINISHED]
+        aside = {c.key for c in finished if giant.intersection(c.trials)}
+        return tuple(c for c in self.candidates if c.key not in aside or len(aside) == len(finished))
+
+    @property
+    def set_aside(self) -> int:
+        """How many candidates may not be picked, for a giant cluster."""
+        return len(self.candidates) - len(self.standing)
+
+    @cached_property
     def _lowest(self) -> tuple[Configuration | None, str]:
         """The configuration with the lowest mean criterion or, where there is none, why."""
         try:
-            return choose(self.candidates), ""
+            return choose(self.standing), ""
         except MixemError as error:
             return None, str(error)
 
@@ -216,7 +234,7 @@ class Findings:
             return None
         seeds = dict(zip(self.results["trial"], self.results["seed"], strict=True))
         by_draw = criterion_by_draw(self.results, self.spec.criterion, self.spec.reference)
-        among = ties(self.candidates, lowest.key, seeds, by_draw)
+        among = ties(self.standing, lowest.key, seeds, by_draw)
         if self.spec.seeds is None or len(among.tied) < 2:
             return among
         return replace(among, compared=sum(c.status == Status.FINISHED for c in self.configurations))

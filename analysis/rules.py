@@ -41,6 +41,16 @@ def reference_ties(evidence: Evidence, errors: float) -> Floats:
     return stablest_first(means, tied, evidence.stability, np.any(evidence.collapsed, axis=1))
 
 
+def without_giants(evidence: Evidence, rule: Rule) -> Floats:
+    """A rule among the configurations without a giant cluster in any seed; among all where every one has one."""
+    giant = np.any(evidence.giant, axis=1)
+    if giant.all():
+        return rule(evidence)
+    numbers = np.full(len(giant), np.inf)
+    numbers[~giant] = rule(evidence.among(~giant))
+    return numbers
+
+
 def level(means: Floats) -> Floats:
     """Means of which those are equal to the lowest that differ from it by nothing but rounding."""
     lowest = np.nanmin(means, initial=np.inf)
@@ -96,6 +106,7 @@ RULES: dict[str, Rule] = {
     "agreement": by_agreement,
     "reference-ties-1": partial(reference_ties, errors=1.0),
     "reference-ties-2": partial(reference_ties, errors=2.0),
+    "no-giant-ties-1": partial(without_giants, rule=partial(reference_ties, errors=1.0)),
     "rank-sum": rank_sum,
     "z-sum": z_sum,
 }

@@ -351,7 +351,20 @@ def tie_count(ties: "Ties") -> str:
 
 
 def decided(findings: "Findings") -> str:
-    """How many the criterion cannot tell apart, and what decided among them; empty for none."""
+    """What was set aside, how many of the others the criterion cannot tell apart, and what decided; empty for none."""
+    parts = [part for part in (set_aside(findings), _decided_among_ties(findings)) if part]
+    return ". ".join(parts)
+
+
+def _set_aside(findings: "Findings") -> str:
+    if findings.pick is None or not findings.set_aside:
+        return ""
+    have = "has" if findings.set_aside == 1 else "have"
+    of = plural(len(findings.candidates), "configuration")
+    return f"{findings.set_aside} of {of} {have} a giant cluster in a seed and cannot be picked"
+
+
+def _decided_among_ties(findings: "Findings") -> str:
     ties, decision, pick = findings.ties, findings.decision, findings.pick
     if ties is None or pick is None or not (count := tie_count(ties)):
         return ""

@@ -123,7 +123,12 @@ def is_collapsed(used: float, entropy: float, components: float) -> bool:
 
     What is unknown (NaN) is no collapse.
     """
-    return used < components or entropy < 0.5 * math.log(components)
+    return used < components or has_giant_cluster(entropy, components)
+
+
+def has_giant_cluster(entropy: float, components: float) -> bool:
+    """Whether the entropy of the clusters' sizes, in nats, is below half of its most; unknown (NaN) is not."""
+    return entropy < 0.5 * math.log(components)
 
 
 class ValidationTerms(Record):

@@ -37,5 +37,6 @@ def draw_regrets(regrets: pd.DataFrame) -> Figure:
         ax.set_yticks(rows, list(mean.index))
     axes[0].set_xlim(0, 1.04 * max(largest.max().max(), 1))
     axes[0].invert_yaxis()
+    figure.supxlabel("regret, points: mean over the subsets of seeds, and the largest", size=9, color=INK)
     title(figure, "Regret in points: mean over the subsets of seeds, and the largest")
     return figure

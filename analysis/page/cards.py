@@ -104,6 +104,8 @@ def _chosen_by(findings: Findings, pick: Selection) -> Card:
     ]
     if ties and not ties.why_none:
         lines = [f"{lines[0]} Standard error of a difference: {ties.error:.2g}."]
+    if aside := wording.set_aside(findings):
+        lines.append(f"{aside}.")
     if runner := _runner_up(findings, pick):
         link = trial_link(linked_trial(findings, runner), settings_text(findings, runner))
         lines.append(Markup("Runner-up: {} with {}").format(link, number(runner.criterion.mean, decimals)))
@@ -112,8 +114,9 @@ def _chosen_by(findings: Findings, pick: Selection) -> Card:
 
 
 def _runner_up(findings: Findings, pick: Selection) -> Configuration | None:
-    """The first by the criterion beside the pick."""
-    keys = sorted(findings.ranks, key=findings.ranks.__getitem__)
+    """The first by the criterion of those that may be picked, beside the pick."""
+    standing = {c.key for c in findings.standing}
+    keys = sorted(standing.intersection(findings.ranks), key=findings.ranks.__getitem__)
     return next((findings.by_key[key] for key in keys if key != pick.configuration), None)
 
 
