@@ -356,7 +356,8 @@ def decided(findings: "Findings") -> str:
     return ". ".join(parts)
 
 
-def _set_aside(findings: "Findings") -> str:
+def set_aside(findings: "Findings") -> str:
+    """How many configurations may not be picked, for a giant cluster; empty for none."""
     if findings.pick is None or not findings.set_aside:
         return ""
     have = "has" if findings.set_aside == 1 else "have"

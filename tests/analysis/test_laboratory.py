@@ -13,6 +13,7 @@ import yaml
 from analysis.export import write_best
 from analysis.findings import Findings
 from analysis.laboratory import Bench, Verdict, judge, names, overall, table_of
+from analysis.report import write_report
 from analysis.rules import RULES
 from analysis.wording import agreements, decided, picked
 from mixem.errors import ConfigError, MixemError
@@ -160,7 +161,7 @@ def lambda2(findings: Findings) -> float:
 def test_the_product_picks_what_the_laboratory_does(run: RunBuilder) -> None:
     findings = finish(run, SWAPPED).findings()
     bench = Bench.of(findings, "three")
-    choice = bench.configurations[int(RULES["reference-ties-1"](bench.evidence).argmin())]
+    choice = bench.configurations[int(RULES["no-giant-ties-1"](bench.evidence).argmin())]
     assert findings.pick
     assert findings.pick.configuration == choice.key
     assert lambda2(findings) == 0.1
@@ -224,6 +225,26 @@ def test_what_collapsed_is_set_aside(run: RunBuilder) -> None:
     findings = run.findings()
     assert lambda2(findings) == 0.0
     assert "of them (1 collapsed in a seed and set aside) the clusters of (0" in decided(findings)
+
+
+def test_a_giant_cluster_is_not_picked_however_low_its_loss(run: RunBuilder) -> None:
+    """In one seed of the configuration with the lowest loss one cluster holds nearly all; the old rule takes it."""
+    finish(run)
+    trial = run.trial(lambda2=0.0, seed=2)
+    record = run.folder(trial).result()
+    assert record.validation
+    giant = {"acc": 0.1, "nmi": 0.0, "ari": 0.0, "clusters_used": 10, "size_entropy": 0.3}
+    scores = record.model_dump()["scores"] | {"mixem": giant}
+    run.finish(trial, 0.1, validation=record.validation.model_dump(), scores=scores)
+    findings = run.findings()
+    assert lambda2(findings) == 0.1
+    sentence = "1 of 3 configurations has a giant cluster in a seed and cannot be picked"
+    assert decided(findings) == sentence
+    assert picked(findings, findings.pick).splitlines()[1] == sentence
+    assert f"# {sentence}\n" in write_best(findings).config.read_text()
+    assert f"{sentence}." in write_report(findings).read_text()
+    run.spec(ties="smaller")
+    assert lambda2(run.findings()) == 0.0
 
 
 def test_records_without_sizes_are_no_collapse(run: RunBuilder) -> None:

@@ -18,6 +18,7 @@ def evidence(
     agreement: list[float],
     collapsed: list[list[bool]] | None = None,
     draws: list[list[float]] | None = None,
+    giant: list[list[bool]] | None = None,
     **criteria: list[float],
 ) -> Evidence:
     """Of configurations whose pairs of seeds all have the same agreement, and the same criteria with every seed."""
@@ -30,6 +31,7 @@ def evidence(
         draws={} if draws is None else {"reference": np.array(draws)},
         pairs=pairs,
         collapsed=np.zeros((count, seeds), bool) if collapsed is None else np.array(collapsed),
+        giant=np.zeros((count, seeds), bool) if giant is None else np.array(giant),
     )
 
 
@@ -74,6 +76,17 @@ def test_what_collapsed_in_a_seed_is_not_taken_while_another_is_tied() -> None:
     every = [[True, False], [False, True], [False, False]]
     assert picked("reference-ties-1", evidence(NOISY, agreement, one)) == 0
     assert picked("reference-ties-1", evidence(NOISY, agreement, every)) == 0, "a single cluster agrees with itself"
+
+
+def test_a_giant_cluster_in_a_seed_rules_out_while_another_has_none() -> None:
+    """The first two are tied and the third is far off; who is tied is decided among those that are left."""
+    agreement, neither = [0.5, 0.8, 0.9], [False, False]
+    first, both = [[True, False], neither, neither], [[True, False], [False, True], neither]
+    assert picked("no-giant-ties-1", evidence(NOISY, agreement)) == 1
+    assert picked("no-giant-ties-1", evidence(NOISY, [0.8, 0.5, 0.9], giant=first)) == 1
+    assert picked("no-giant-ties-1", evidence(NOISY, agreement, giant=both)) == 2
+    assert picked("reference-ties-1", evidence(NOISY, agreement, giant=both)) == 1
+    assert picked("no-giant-ties-1", evidence(NOISY, agreement, giant=[[True, True]] * 3)) == 1, "all have one"
 
 
 def test_unknown_agreement_leaves_the_lowest_loss() -> None:
