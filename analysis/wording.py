@@ -360,9 +360,9 @@ def set_aside(findings: "Findings") -> str:
     """How many configurations may not be picked, for a giant cluster; empty for none."""
     if findings.pick is None or not findings.set_aside:
         return ""
-    have = "has" if findings.set_aside == 1 else "have"
+    put = "puts" if findings.set_aside == 1 else "put"
     of = plural(len(findings.candidates), "configuration")
-    return f"{findings.set_aside} of {of} {have} a giant cluster in a seed and cannot be picked"
+    return f"{findings.set_aside} of {of} {put} nearly all images into one cluster in a seed, and cannot be picked"
 
 
 def _decided_among_ties(findings: "Findings") -> str:

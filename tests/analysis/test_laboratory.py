@@ -238,7 +238,7 @@ def test_a_giant_cluster_is_not_picked_however_low_its_loss(run: RunBuilder) -> 
     run.finish(trial, 0.1, validation=record.validation.model_dump(), scores=scores)
     findings = run.findings()
     assert lambda2(findings) == 0.1
-    sentence = "1 of 3 configurations has a giant cluster in a seed and cannot be picked"
+    sentence = "1 of 3 configurations puts nearly all images into one cluster in a seed, and cannot be picked"
     assert decided(findings) == sentence
     assert picked(findings, findings.pick).splitlines()[1] == sentence
     assert f"# {sentence}\n" in write_best(findings).config.read_text()
