@@ -17,8 +17,8 @@ def draw_regrets(regrets: pd.DataFrame) -> Figure:
     `regrets` is that of `analysis.laboratory.overall`; rules that cannot judge a run have no mark there.
     """
     mean, largest = (100 * regrets[column].unstack("run", sort=False) for column in ("mean", "largest"))
-    across = min(len(mean.columns), MAX_ACROSS)
-    down = math.ceil(len(mean.columns) / across)
+    down = math.ceil(len(mean.columns) / MAX_ACROSS)
+    across = math.ceil(len(mean.columns) / down)
     size = (2.1 * across + 1.6, (0.2 * len(mean) + 0.75) * down + 0.4)
     figure = Figure(figsize=size, layout="constrained", facecolor="none")
     axes = list(figure.subplots(down, across, squeeze=False, sharey=True, sharex=True).flat)
