@@ -1,5 +1,6 @@
 """What a run has come to, at a sweep's end: the report, the best configuration, and the answer in lines."""
 
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -37,6 +38,15 @@ def print_summary(run: Path, console: Console) -> Answer:
     if findings.pick and answer.best is None:
         raise MixemError(answer.left_out)
     return answer
+
+
+def print_report(findings: Findings, answer: Answer) -> None:
+    """Print what the paper's claims came to, where the page lies and, as an error, what of the answer is left out."""
+    for claim in findings.claims:
+        say(Console(), wording.claim_line(claim))
+    print(answer.report)
+    if answer.left_out:
+        print(answer.left_out, file=sys.stderr)
 
 
 def print_pick(findings: Findings, console: Console) -> None:

@@ -17,6 +17,8 @@ MAX_SIDE = 14.0
 """Inches of the matrix across and down."""
 MIN_NUMBER = 0.3
 """Inches of a cell that has room for its number."""
+LABEL_INCHES = 3.0
+"""About how wide the axis's label is."""
 LETTERS = 9.0
 """Points of a name's height."""
 
@@ -71,7 +73,9 @@ def draw_confusion(data: Confusion) -> Figure:
     ax.tick_params(length=0, labelsize=LETTERS, colors=INK)
     ax.tick_params(axis="x", rotation=0 if width >= MIN_NUMBER else 90)
     ax.spines[:].set_visible(False)
-    ax.set_xlabel("cluster, in the order matched to the classes", size=9, color=INK)
+    is_wide = width * columns > LABEL_INCHES  # else it reaches below the names
+    label = "cluster, in the order matched to the classes"
+    ax.set_xlabel(label, size=9, color=INK, loc="center" if is_wide else "right")
     text = f"Where each class went, in percent of its images (ACC {100 * data.accuracy:.1f} %)"
     title(figure, text)
     return figure

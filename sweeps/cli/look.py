@@ -46,29 +46,22 @@ def report(
     """Write a run's tables, report and best configuration again, also of an unfinished run.
 
     With --set criterion=… the report of that criterion is written beside, in report-CRITERION/; all else stays.
-    With --serve the page that is there is shown, on this machine alone: through ssh -L 8000:127.0.0.1:8000 on another.
+    With --serve the page that is there is shown, on this machine alone; ssh -L 8000:127.0.0.1:8000 shows it on another.
 
     Example:
         mixem report runs/digits
         mixem report runs/digits --set criterion=own
     """
-    from rich.console import Console
-
     from analysis.findings import Findings
     from analysis.report import write_answer
-    from analysis.wording import claim_line
-    from sweeps.output import say
     from sweeps.serving import serve as serve_folder
+    from sweeps.summary import print_report
 
     findings = Findings.of(existing(run), overrides or ())
     if serve and findings.place.page.exists() and not no_pictures:
         return serve_folder(findings.place.folder, port, print)
     answer = write_answer(findings, photographs=not no_pictures)
-    for claim in findings.claims:
-        say(Console(), claim_line(claim))
-    print(answer.report)
-    if answer.left_out:
-        typer.echo(answer.left_out, err=True)
+    print_report(findings, answer)
     if serve:
         return serve_folder(findings.place.folder, port, print)
     answer.check()

@@ -68,7 +68,7 @@ def test_images_in_doubt_are_shown_the_most_doubtful_first(pair: RunBuilder) -> 
     assert [sorted(set(row.images[:, 0, 0, 0])) for row in rows] == [[11], [3, 7]], "every image is its number"
     png(draw_doubtful(rows))
     assert doubtful(trial, np.ones(60)) == []
-    with pytest.raises(ValueError, match="other images"):
+    with pytest.raises(ValueError, match="not scored on the same images"):
         doubtful(trial, np.ones(59))
 
 

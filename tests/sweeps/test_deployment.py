@@ -105,7 +105,7 @@ def test_nodes_that_the_autoscaler_can_start_count(bootstrap: Path) -> None:
 
 
 def test_each_kind_of_node_is_named_once_when_none_will_do(bootstrap: Path) -> None:
-    with pytest.raises(ConfigError, match=r"the nodes have: 0 CPU\(s\) and 0 GPU\(s\), 8 CPU\(s\) and 1 GPU\(s\); "):
+    with pytest.raises(ConfigError, match=r"the nodes have: 0 CPU cores and no GPU, 8 CPU cores and 1 GPU; "):
         check_resources(Resources(gpu=2), [HEAD, *autoscaled_nodes(bootstrap)])
 
 
