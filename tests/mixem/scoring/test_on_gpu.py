@@ -106,12 +106,13 @@ def test_logistic_regression_is_as_accurate_as_scikit_learns(digits: Split, clas
     assert accuracy > 0.9
 
 
-def test_logistic_regression_finds_scikit_learns_weights(digits: Split) -> None:
-    """Both end where the gradient is small, which is not to the last digit the same place on every processor."""
-    features, labels, _, _ = digits
+def test_logistic_regression_finds_scikit_learns_weights(digits: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the lowest loss, in float64: where both stop before it depends on the processor's rounding."""
+    monkeypatch.setattr(on_gpu, "GRADIENT", 1e-7)
+    features, labels = digits[0].astype(np.float64) / 16, digits[1]
     for some in (labels < 5, labels < 6):
-        fit = LogisticRegression(max_iter=1000).fit(features[some] / 16, labels[some])
+        fit = LogisticRegression(max_iter=10_000, tol=1e-8).fit(features[some], labels[some])
         truth = torch.nn.functional.one_hot(torch.from_numpy(labels[some] - 3))
-        weights = on_gpu.fit_logistic(torch.from_numpy(features[some] / 16), truth).numpy()
-        np.testing.assert_allclose(weights[:, :-1], fit.coef_, atol=1e-2)
-        np.testing.assert_allclose(weights[:, -1], fit.intercept_, atol=1e-2)
+        weights = on_gpu.fit_logistic(torch.from_numpy(features[some]), truth).numpy()
+        np.testing.assert_allclose(weights[:, :-1], fit.coef_, atol=1e-3)
+        np.testing.assert_allclose(weights[:, -1], fit.intercept_, atol=1e-3)
