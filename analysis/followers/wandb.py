@@ -46,7 +46,7 @@ class WeightsAndBiases:
         import wandb
 
         if stage.hash not in self._open:
-            names = {"project": stage.sweep, "id": stage.hash, "name": stage.hash, "group": stage.kind}
-            config = dict(stage.settings)
-            self._open[stage.hash] = wandb.init(**names, config=config, resume="allow", settings=dict(SETTINGS))
+            names: dict[str, Any] = {"id": stage.hash, "name": stage.hash, "group": stage.kind}
+            options: dict[str, Any] = {"config": dict(stage.settings), "resume": "allow", "settings": dict(SETTINGS)}
+            self._open[stage.hash] = wandb.init(project=stage.sweep, **names, **options)
         return self._open[stage.hash]
