@@ -7,6 +7,7 @@ seeds for the silhouette, three for the agreement, whose values are pairs of see
 """
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ import pandas as pd
 from analysis.audit import pair_agreement
 from analysis.embedding import ClustersOf
 from analysis.rules import within_error
-from analysis.selection import Configuration, choose
+from analysis.selection import Configuration, choose, standing
 from analysis.statistics import Floats
 from mixem.run import Status
 
@@ -61,18 +62,19 @@ class ClusterCounts:
 
 
 def cluster_counts(
-    results: pd.DataFrame, configurations: Sequence[Configuration], clusters_of: ClustersOf
+    results: pd.DataFrame, configurations: Sequence[Configuration], giants: AbstractSet[str], clusters_of: ClustersOf
 ) -> ClusterCounts | None:
-    """What is known of each number, by the configuration with the lowest criterion among those of that number.
+    """What is known of each number, by the configuration that would be picked by its mean among those of that number.
 
-    The criterion compares these; between numbers it does not, for it is another measure there. None for fewer than two
-    numbers whose configurations finished with as many seeds.
+    The criterion compares these; between numbers it does not, for it is another measure there. `giants`: the trials
+    whose giant cluster speaks against their configuration. None for fewer than two numbers whose configurations
+    finished with as many seeds.
     """
     by_number: dict[int, list[Configuration]] = {}
     for configuration in configurations:
         if configuration.status == Status.FINISHED and KEY in configuration.settings:
             by_number.setdefault(int(configuration.settings[KEY]), []).append(configuration)
-    chosen = {number: choose(by_number[number]) for number in sorted(by_number)}
+    chosen = {number: choose(standing(by_number[number], giants)) for number in sorted(by_number)}
     seeds = max((len(c.trials) for c in chosen.values()), default=0)
     chosen = {number: c for number, c in chosen.items() if len(c.trials) == seeds}
     if len(chosen) < 2:

@@ -14,6 +14,7 @@ from mixem.data.counts import PUBLISHED, Division, division
 from mixem.errors import CheckpointError
 from mixem.files import UNREADABLE
 from mixem.hardware import Precision
+from mixem.pace import pace
 from mixem.records import BaseRecord, TrialRecord
 from mixem.run import Run, Snapshot, StageFolder, StageName, StageState, Status
 
@@ -199,11 +200,22 @@ class Measured(NamedTuple):
     milliseconds: float
     compiling: float = 0.0
     """Seconds in which a worker with an empty cache compiles the step; 0 where it ran uncompiled."""
+    here: bool = False
+    """Whether it was timed on this machine just now."""
 
     @property
     def speed(self) -> float:
         """FLOP/s of the encoder's convolutions in the whole step."""
         return 3 * self.views * forward_flops(self.model, self.channels, self.side) / (self.milliseconds / 1000)
+
+    @property
+    def source(self) -> str:
+        """What an estimate by it rests on, in words."""
+        if self.here:
+            return (
+                f"an estimate, by steps of {self.model.encoder} timed here, which take {self.milliseconds:.0f} ms each"
+            )
+        return f"an estimate, from the step time of {self.model.encoder} on {self.place.hardware}"
 
 
 SMALL, CIFAR, STL10 = ModelConfig(encoder="resnet_small"), ModelConfig(), ModelConfig(stem="imagenet")
@@ -229,7 +241,16 @@ KMEANS = 3e-8
 """Seconds of K-means for each start and each value of the features (docs/performance.md, `evaluation.py`)."""
 
 
-def from_table(work: Work, place: Place) -> tuple[Rate, Measured]:
+def timed_here(config: Config, place: Place, processes: int) -> tuple[Measured, ...]:
+    """A table of one step, timed now on this machine's CPU in so many processes; `TABLE` where that is not possible."""
+    timed = pace(config, processes, place.threads)
+    if timed is None:
+        return TABLE
+    size = config.model, config.data.channels, config.data.image_size
+    return (Measured(place, *size, 2 * timed.batch, 1000 * timed.seconds, here=True),)
+
+
+def from_table(work: Work, place: Place, table: Sequence[Measured] = TABLE) -> tuple[Rate, Measured]:
     """The rate by the step that was measured on the most similar hardware with the most similar work, and that step.
 
     Steps are scaled by the encoder's FLOPs, and on CPUs by precision and threads.
@@ -245,7 +266,7 @@ def from_table(work: Work, place: Place) -> tuple[Rate, Measured]:
             step.channels == config.data.channels,
         )
 
-    step = max(TABLE, key=likeness)
+    step = max(table, key=likeness)
     speed = step.speed
     if place.device == "cpu":
         speed *= (max(1, place.threads) / step.place.threads) ** FURTHER_THREADS
@@ -261,9 +282,11 @@ def from_table(work: Work, place: Place) -> tuple[Rate, Measured]:
 class Known:
     """What is known of the time that stages take: in one's own run folder, beside it, and at large."""
 
-    def __init__(self, run: Run, own: Iterable[Observation]) -> None:
-        """`own`: the observations of the run folder."""
-        self.run, self.own = run, list(own)
+    def __init__(self, run: Run, own: Iterable[Observation], table: Sequence[Measured] = TABLE) -> None:
+        """`own`: the observations of the run folder; `table`: what else there is to go by."""
+        self.run, self.own, self.table = run, list(own), table
+        self.guessed = False
+        """Whether a rate was told by the table."""
         self._beside: list[tuple[Run, Observation]] | None = None
 
     def rate(self, work: Work, place: Place, share: float = 1.0) -> tuple[Rate, str]:
@@ -280,9 +303,9 @@ class Known:
             name = fitting[0][0].path.name
             rates = [seen.rate_at(share) for run, seen in fitting if run.path.name == name]
             return _median(rates), f"as in {name}, beside it"
-        rate, step = from_table(work, place)
-        source = f"an estimate, from the step time of {step.model.encoder} on {step.place.hardware}"
-        return rate.slower(1 / min(1, share)), source
+        self.guessed = True
+        rate, step = from_table(work, place, self.table)
+        return rate.slower(1 / min(1, share)), step.source
 
 
 def _median(rates: Sequence[Rate]) -> Rate:

@@ -1,6 +1,6 @@
 """What is known of a run's configurations without labels, as arrays: what the rules choose by."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,9 @@ from mixem.config import LossWeights
 from mixem.records import has_giant_cluster, is_collapsed
 
 Mask = NDArray[np.bool_]
+
+SIZES = ("scores.mixem.size_entropy", "model.components")
+"""The columns that say how even the clusters' sizes are."""
 
 
 @dataclass(frozen=True)
@@ -116,14 +119,18 @@ def _draws(results: pd.DataFrame, trials: Sequence[Sequence[str]], reference: Lo
 
 
 def _collapsed(rows: pd.DataFrame) -> Mask:
-    sizes = rows[["scores.mixem.clusters_used", "scores.mixem.size_entropy", "model.components"]].astype(float)
-    return np.array([is_collapsed(*row) for row in sizes.to_numpy()], dtype=np.bool_)
+    return _judged(rows, is_collapsed, "scores.mixem.clusters_used", *SIZES)
 
 
 def giant_clusters(rows: pd.DataFrame) -> Mask:
     """Of each trial (a row of the results), whether one cluster holds nearly all; False where that is unknown."""
-    sizes = rows.reindex(columns=["scores.mixem.size_entropy", "model.components"]).astype(float)
-    return np.array([has_giant_cluster(*row) for row in sizes.to_numpy()], dtype=np.bool_)
+    return _judged(rows, has_giant_cluster, *SIZES)
+
+
+def _judged(rows: pd.DataFrame, verdict: Callable[..., bool], *columns: str) -> Mask:
+    """What a verdict on these columns says of each row; columns that are missing are NaN."""
+    numbers = rows.reindex(columns=columns).astype(float).to_numpy()
+    return np.array([verdict(*row) for row in numbers], dtype=np.bool_)
 
 
 def agreement(clusterings: Sequence[Numbers | None]) -> float:

@@ -45,6 +45,7 @@ from analysis.selection import (
     finalists,
     preference,
     selection_of,
+    standing,
     varying_settings,
 )
 from analysis.statistics import Floats, Interval, Spread, spread
@@ -194,12 +195,14 @@ class Findings:
 
         By `ties: smaller`, the rule of 0.1.0, all candidates.
         """
+        return standing(self.candidates, self._giants)
+
+    @cached_property
+    def _giants(self) -> frozenset[str]:
+        """The trials whose giant cluster speaks against their configuration; none by `ties: smaller`."""
         if self.spec.ties == "smaller":
-            return self.candidates
-        giant = set(self.results["trial"][giant_clusters(self.results)])
-        finished = [c for c in self.candidates if c.status == Status.FINISHED]
-        aside = {c.key for c in finished if giant.intersection(c.trials)}
-        return tuple(c for c in self.candidates if c.key not in aside or len(aside) == len(finished))
+            return frozenset()
+        return frozenset(self.results["trial"][giant_clusters(self.results)])
 
     @property
     def set_aside(self) -> int:
@@ -389,7 +392,7 @@ class Findings:
     @cached_property
     def cluster_counts(self) -> ClusterCounts | None:
         """What is known of each number of clusters. If None, the run has not tried several."""
-        return cluster_counts(self.results, self.configurations, self.clusters_of)
+        return cluster_counts(self.results, self.configurations, self._giants, self.clusters_of)
 
     @cached_property
     def picked(self) -> pd.DataFrame:

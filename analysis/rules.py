@@ -101,12 +101,15 @@ def _combined(evidence: Evidence) -> list[Floats]:
     return [-evidence.agreement if name == "agreement" else evidence.mean(name) for name in COMBINED]
 
 
+DEFAULT = "no-giant-ties-1"
+"""The rule that the product chooses by, unless a sweep file asks for another."""
+
 RULES: dict[str, Rule] = {
     **{name: partial(by_criterion, criterion=name) for name in AUDITED if name != "seeds"},
     "agreement": by_agreement,
     "reference-ties-1": partial(reference_ties, errors=1.0),
     "reference-ties-2": partial(reference_ties, errors=2.0),
-    "no-giant-ties-1": partial(without_giants, rule=partial(reference_ties, errors=1.0)),
+    DEFAULT: partial(without_giants, rule=partial(reference_ties, errors=1.0)),
     "rank-sum": rank_sum,
     "z-sum": z_sum,
 }

@@ -9,6 +9,7 @@ import itertools
 import math
 import operator
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import SimpleNamespace
@@ -173,6 +174,13 @@ def finalists(candidates: Iterable[Configuration]) -> tuple[Configuration, ...]:
     candidates = tuple(candidates)
     counts = {len(c.trials) for c in candidates if c.status != Status.FAILED}
     return tuple(c for c in candidates if len(c.trials) == max(counts, default=0))
+
+
+def standing(candidates: Sequence[Configuration], giants: AbstractSet[str]) -> tuple[Configuration, ...]:
+    """Those that finished without a trial among `giants`, with what is not finished; all where each has one."""
+    aside = {c.key for c in candidates if c.status == Status.FINISHED and not giants.isdisjoint(c.trials)}
+    finished = sum(c.status == Status.FINISHED for c in candidates)
+    return tuple(c for c in candidates if c.key not in aside or len(aside) == finished)
 
 
 def preference(configuration: Configuration) -> tuple[Any, ...]:

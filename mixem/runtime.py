@@ -81,6 +81,10 @@ def to_device(drawn: Tensor, device: torch.device) -> Tensor:
     return drawn.to(device, non_blocking=True)
 
 
+PRODUCTS = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
+"""What has an exactness of its own for matrix products of float32, which torch's one function for all sets, too."""
+
+
 @contextmanager
 def numerics(threads: int, repeatable: bool = False) -> Iterator[None]:
     """What decides the last bits and the speed of what is computed inside, for this process; undone at the end.
@@ -90,7 +94,7 @@ def numerics(threads: int, repeatable: bool = False) -> Iterator[None]:
     """
     _keep_freed_memory()
     threads_before, tf32_before = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
-    products_before = torch.get_float32_matmul_precision()
+    products_before, own_before = torch.get_float32_matmul_precision(), [own.fp32_precision for own in PRODUCTS]
     torch.set_num_threads(threads or cores())
     torch.backends.cudnn.allow_tf32 = False
     torch.set_float32_matmul_precision("highest")
@@ -101,6 +105,8 @@ def numerics(threads: int, repeatable: bool = False) -> Iterator[None]:
         torch.set_num_threads(threads_before)
         torch.backends.cudnn.allow_tf32 = tf32_before
         torch.set_float32_matmul_precision(products_before)
+        for own, before in zip(PRODUCTS, own_before, strict=True):  # `none`, torch's default, has no other name
+            own.fp32_precision = before
 
 
 def _keep_freed_memory() -> None:

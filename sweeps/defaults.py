@@ -13,6 +13,8 @@ BATCH = {"cpu": 128, "gpu": 512}
 """Pictures of a step at most; a quarter of those that are trained on, at most."""
 WEIGHTINGS = {4: ([0.1, 0.5], [0.0, 0.05]), 2: ([0.1], [0.0, 0.05]), 1: ([0.1], [0.0])}
 """The values of lambda2 and lambda3, by how many weightings they are together."""
+WEIGHTINGS_FROM_A_START = WEIGHTINGS | {4: ([0.05, 0.1], [0.0, 0.05])}
+"""The same from an encoder, whose few steps end in one cluster of nearly all pictures with more than 0.1."""
 SIZES = {(True, True): (224, 96, 64), (True, False): (96, 64), (False, True): (96, 64, 32), (False, False): (32,)}
 """The sides that pictures are resized to, by whether there is an encoder to start from that does not say its own, and
 whether there is a GPU: the largest that they have, else the last."""
@@ -132,7 +134,7 @@ def sweep_values(setting: Setting, effort: Effort, image_size: int) -> dict[str,
         config["model"]["start"] = setting.start.name
     elif setting.gpu:
         config["model"] |= {"encoder": "resnet18", "stem": "imagenet" if image_size >= 96 else "cifar"}
-    lambda2, lambda3 = WEIGHTINGS[effort.weightings]
+    lambda2, lambda3 = (WEIGHTINGS_FROM_A_START if setting.start else WEIGHTINGS)[effort.weightings]
     lambda4 = 0.05 if setting.start else 0.1
     seeds = list(range(effort.seeds))
     return {

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from analysis.estimate import Known, Place, Rate, Work, observed
+from analysis.estimate import TABLE, Known, Measured, Place, Rate, Work, observed, timed_here
 from analysis.formats import duration, plural
 from mixem.config import Config, StageConfig
 from mixem.data.counts import PUBLISHED, division
@@ -18,6 +18,8 @@ FIXED = 28.0
 """Seconds of a sweep for imports, Ray, its workers and the report (docs/performance.md)."""
 BEYOND = 0.6
 """Seconds of a job beyond its own, at most (docs/performance.md)."""
+WORTH_TIMING = 60.0
+"""Seconds from which on a sweep on this machine's CPU that only the table foretells has its steps timed first."""
 
 Counts = Callable[[Config, str], int | None]
 """How many images a configuration's dataset has in a split, by its name. None where it has to be read first."""
@@ -38,13 +40,15 @@ class Workers:
     """CPU cores in all; 0 where it is not known."""
     gpu: str = ""
     """The GPUs' name; empty where it is not known."""
+    here: bool = False
+    """Whether that is this machine."""
 
     @classmethod
     def of_this_machine(cls, resources: Resources) -> Self:
         """Those of a Ray of our own."""
         cpus = min(cores(), resources.total_cpu or cores())
         gpus = gpu_names() if resources.gpu else []
-        return cls(resources.slots(cpus, len(gpus)), cpus, gpus[0] if gpus else "")
+        return cls(resources.slots(cpus, len(gpus)), cpus, gpus[0] if gpus else "", here=True)
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,8 @@ class Forecast:
     """Trials at a time; 0 where it is not known."""
     gpu: float
     """GPUs of a job."""
+    guessed: bool = False
+    """Whether a table of steps tells it, and not finished stages."""
 
     @property
     def seconds(self) -> float:
@@ -128,25 +134,43 @@ def forecast_line(
 ) -> list[str]:
     """`Forecast.line`, or no line where the number of the images is not known."""
     expected = forecast(plan, snapshot, trials, counts, workers)
+    if expected and is_worth_timing(expected, plan, workers):
+        expected = forecast(plan, snapshot, trials, counts, workers, timed(plan, workers))
     return [f"cost: {expected.line(price)}"] if expected else []
 
 
+def is_worth_timing(expected: Forecast, plan: Plan, workers: Workers) -> bool:
+    """Whether steps are to be timed for a better forecast: on this machine's CPU, where it takes long enough."""
+    return workers.here and not plan.spec.resources.gpu and expected.guessed and expected.seconds >= WORTH_TIMING
+
+
+def timed(plan: Plan, workers: Workers) -> tuple[Measured, ...]:
+    """A step of the plan's first trial, timed now, with as many beside it as trials will run."""
+    config, resources = next(iter(plan.trials.values())), plan.spec.resources
+    return timed_here(config, place_of(config, resources, workers, int(resources.cpu)), max(1, workers.slots))
+
+
 def forecast(
-    plan: Plan, snapshot: Snapshot, trials: Collection[str], counts: Counts, workers: Workers
+    plan: Plan,
+    snapshot: Snapshot,
+    trials: Collection[str],
+    counts: Counts,
+    workers: Workers,
+    table: Sequence[Measured] = TABLE,
 ) -> Forecast | None:
     """What `trials`, the base encoders that they lack, and the points that a search will propose are going to take.
 
-    None where the number of the images is not known.
+    `table`: the steps that tell what nothing finished does. None where the number of the images is not known.
     """
     resources, to_propose = plan.spec.resources, plan.as_record().to_propose * len(plan.spec.point_seeds)
     bases = list(plan.missing_bases(trials, snapshot).values())
     configs = [plan.trials[hash] for hash in trials] + [next(iter(plan.trials.values()))] * to_propose
     share = max(int(resources.cpu), workers.cpus // max(1, len(bases)))  # on CPUs they share all cores
     side_by_side = workers.slots if resources.gpu else max(1, workers.cpus // share)
-    known = Known(plan.run, observed(snapshot))
+    known = Known(plan.run, observed(snapshot), table)
     first = _part("pretrain", bases, known, counts, resources, workers, share, side_by_side)
     rest = _part("train", configs, known, counts, resources, workers, int(resources.cpu), workers.slots)
-    return Forecast(first, rest, workers.slots, resources.gpu) if first and rest else None
+    return Forecast(first, rest, workers.slots, resources.gpu, known.guessed) if first and rest else None
 
 
 def _part(

@@ -2,7 +2,7 @@
 
 import math
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from rich.console import Console
 
-from analysis.estimate import Work, from_table
+from analysis.estimate import TABLE, Measured, Work, from_table
 from analysis.figures.pictures import CLUSTERS_PAGE
 from analysis.findings import Findings
 from analysis.formats import duration, plural
@@ -25,7 +25,7 @@ from mixem.run import Run
 from mixem.settings import set_key, validate
 from mixem.start import IMAGENET, image_size_of, values_of
 from sweeps.defaults import Setting, Start, efforts, fit, sweep_values
-from sweeps.forecast import Workers, forecast, place_of
+from sweeps.forecast import Forecast, Workers, forecast, is_worth_timing, place_of, timed
 from sweeps.launch import train_and_answer
 from sweeps.output import say
 from sweeps.plan import Plan
@@ -140,13 +140,14 @@ def expected_of(request: Request, pictures: Survey) -> Expected:
         )
     start = start_of(request.start_path)
     setting = Setting(pictures.training, pictures.side, request.clusters, cores(), _has_gpu(), start)
-    candidates = [_spec(request, sweep_values(setting, *effort)) for effort in efforts(setting)]
+    plans = [Plan.of(_spec(request, sweep_values(setting, *effort)), request.run) for effort in efforts(setting)]
+    table = _table(plans[0], pictures)
 
     @cache
     def reckoned(number: int) -> Expected:
-        return _reckoned(Plan.of(candidates[number], request.run), pictures)
+        return _reckoned(plans[number], pictures, table)
 
-    chosen = fit((reckoned(number).seconds for number in range(len(candidates))), 60 * request.minutes)
+    chosen = fit((reckoned(number).seconds for number in range(len(plans))), 60 * request.minutes)
     if not chosen.fits:
         needed = math.ceil(chosen.seconds / 60)
         raise ConfigError(
@@ -195,21 +196,32 @@ def _has_gpu() -> bool:
     return bool(gpu_names()) and torch.cuda.is_available()
 
 
-def _reckoned(plan: Plan, pictures: Survey) -> Expected:
+def _reckoned(plan: Plan, pictures: Survey, table: Sequence[Measured] = TABLE) -> Expected:
     """What is left of a plan, and what that takes."""
+    sweep, missing = _forecast(plan, pictures, table)
+    config, workers = next(iter(plan.trials.values())), Workers.of_this_machine(plan.spec.resources)
+    place = place_of(config, plan.spec.resources, workers, config.train.threads)
+    rate, _ = from_table(Work("train", config, Division(0, 0), 0), place, table)
+    reading, sorting = pictures.total * pictures.seconds / cores(), pictures.total * rate.validated / 2
+    return Expected(plan, sweep.seconds + 2 * reading + sorting, len(missing))
+
+
+def _table(largest: Plan, pictures: Survey) -> Sequence[Measured]:
+    """The steps that estimates go by: one that is timed, where the largest plan is worth it."""
+    workers = Workers.of_this_machine(largest.spec.resources)
+    sweep, _ = _forecast(largest, pictures, TABLE)
+    return timed(largest, workers) if is_worth_timing(sweep, largest, workers) else TABLE
+
+
+def _forecast(plan: Plan, pictures: Survey, table: Sequence[Measured]) -> tuple[Forecast, list[str]]:
+    """What the sweep alone takes, and the trials that it has left."""
     snapshot = plan.snapshot()
     workers = Workers.of_this_machine(plan.spec.resources)
     counts = {"train": pictures.training, "test": pictures.scored}
     missing = plan.missing(snapshot, retry_failed=True)
-    sweep = forecast(plan, snapshot, missing, lambda config, split: counts[split], workers)
+    sweep = forecast(plan, snapshot, missing, lambda config, split: counts[split], workers, table)
     assert sweep
-    config = next(iter(plan.trials.values()))
-    rate, _ = from_table(
-        Work("train", config, Division(0, 0), 0),
-        place_of(config, plan.spec.resources, workers, config.train.threads),
-    )
-    reading, sorting = pictures.total * pictures.seconds / cores(), pictures.total * rate.validated / 2
-    return Expected(plan, sweep.seconds + 2 * reading + sorting, len(missing))
+    return sweep, missing
 
 
 def _sort(request: Request) -> None:

@@ -116,7 +116,7 @@ def workers(plan: Plan, address: str | None) -> Workers:
     gpus = [key.partition(":")[2] for node in there for key in node if key.startswith("accelerator_type:")]
     own = gpu_names() if address is None and plan.spec.resources.gpu else gpus
     cpus = sum(int(node.get("CPU", 0)) for node in there)
-    return Workers(capacity(plan.spec.resources, address), cpus, own[0] if own else "")
+    return Workers(capacity(plan.spec.resources, address), cpus, own[0] if own else "", here=address is None)
 
 
 def nodes_to_come(address: str | None) -> list[Node]:

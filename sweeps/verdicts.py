@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.laboratory import Bench, overall
-from analysis.rules import RULES
+from analysis.rules import DEFAULT, RULES
 from sweeps.tables import print_table, whole
 
 
@@ -22,7 +22,7 @@ def print_verdicts(benches: Sequence[Bench], verdicts: pd.DataFrame, console: Co
     )
     print_table(whole(_by_size(verdicts) if len(benches) == 1 else _by_run(verdicts)), console)
     console.print(
-        "The pick of no-giant-ties-1 with all seeds, and SimCLR + K-means: accuracy, agreement of seeds (ARI);\n"
+        f"The pick of {DEFAULT} with all seeds, and SimCLR + K-means: accuracy, agreement of seeds (ARI);\n"
         "how many configurations that agree more with themselves than it, or less, beat it;\n"
         "how many of the trials a race needs",
         highlight=False,
@@ -76,7 +76,7 @@ def _baselines(benches: Sequence[Bench]) -> Table:
     for heading in headings:
         table.add_column(heading, justify="right")
     for bench in benches:
-        scores = RULES["no-giant-ties-1"](bench.evidence)
+        scores = RULES[DEFAULT](bench.evidence)
         pick = int(scores.argmin())
         table.add_row(
             bench.name,

@@ -14,7 +14,7 @@ from analysis.export import write_best
 from analysis.findings import Findings
 from analysis.laboratory import Bench, Verdict, judge, names, overall, table_of
 from analysis.report import write_report
-from analysis.rules import RULES
+from analysis.rules import DEFAULT, RULES
 from analysis.wording import agreements, decided, picked
 from mixem.errors import ConfigError, MixemError
 from tests.analysis.run_folder import RunBuilder, change_record
@@ -161,7 +161,7 @@ def lambda2(findings: Findings) -> float:
 def test_the_product_picks_what_the_laboratory_does(run: RunBuilder) -> None:
     findings = finish(run, SWAPPED).findings()
     bench = Bench.of(findings, "three")
-    choice = bench.configurations[int(RULES["no-giant-ties-1"](bench.evidence).argmin())]
+    choice = bench.configurations[int(RULES[DEFAULT](bench.evidence).argmin())]
     assert findings.pick
     assert findings.pick.configuration == choice.key
     assert lambda2(findings) == 0.1

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from analysis.evidence import Evidence
-from analysis.rules import RULES, stablest_first, within_error
+from analysis.rules import DEFAULT, RULES, stablest_first, within_error
 from analysis.statistics import Floats, error_of_difference
 
 FINITE = st.floats(-10, 10, width=32)
@@ -82,11 +82,11 @@ def test_a_giant_cluster_in_a_seed_rules_out_while_another_has_none() -> None:
     """The first two are tied and the third is far off; who is tied is decided among those that are left."""
     agreement, neither = [0.5, 0.8, 0.9], [False, False]
     first, both = [[True, False], neither, neither], [[True, False], [False, True], neither]
-    assert picked("no-giant-ties-1", evidence(NOISY, agreement)) == 1
-    assert picked("no-giant-ties-1", evidence(NOISY, [0.8, 0.5, 0.9], giant=first)) == 1
-    assert picked("no-giant-ties-1", evidence(NOISY, agreement, giant=both)) == 2
+    assert picked(DEFAULT, evidence(NOISY, agreement)) == 1
+    assert picked(DEFAULT, evidence(NOISY, [0.8, 0.5, 0.9], giant=first)) == 1
+    assert picked(DEFAULT, evidence(NOISY, agreement, giant=both)) == 2
     assert picked("reference-ties-1", evidence(NOISY, agreement, giant=both)) == 1
-    assert picked("no-giant-ties-1", evidence(NOISY, agreement, giant=[[True, True]] * 3)) == 1, "all have one"
+    assert picked(DEFAULT, evidence(NOISY, agreement, giant=[[True, True]] * 3)) == 1, "all have one"
 
 
 def test_unknown_agreement_leaves_the_lowest_loss() -> None:

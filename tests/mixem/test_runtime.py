@@ -137,22 +137,24 @@ def test_the_hardware_has_a_name() -> None:
 # Numerics
 
 
-State = tuple[int, bool, str]
+State = tuple[int, bool, str, str, str]
 
 
 def state() -> State:
     """Torch's CPU threads, whether a GPU's convolutions may use TF32, and how exact its matrix products are."""
-    return torch.get_num_threads(), torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    products = (torch.backends.cuda.matmul.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision)
+    return torch.get_num_threads(), torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision(), *products
 
 
 @pytest.fixture(params=[True, False], ids=["tf32", "no tf32"])
 def before(request: pytest.FixtureRequest, three_threads: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[State]:
     """What the process has set for itself."""
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", request.param)
-    products = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if request.param else "highest")
-    yield state()
-    torch.set_float32_matmul_precision(products)
+    with numerics(1):  # which undoes it
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", request.param)
+        torch.set_num_threads(3)
+        torch.set_float32_matmul_precision("high" if request.param else "highest")
+        torch.backends.cuda.matmul.fp32_precision = "tf32" if request.param else "none"
+        yield state()
 
 
 def test_numerics_set_the_threads_and_exclude_tf32(before: State) -> None:
