@@ -30,13 +30,13 @@ KEY_SECONDS, READING_SECONDS = 0.04, 3.0
 """Between two typed letters, and after an answer."""
 LONGEST_WAIT = 0.3
 """Seconds that are kept between two changes of the screen while a command runs."""
-REDRAW_SECONDS = 4.0
+REDRAW_SECONDS = 8.0
 """Between two redraws of a live table that are kept; a command redraws four times a second."""
 SCRIPTS = {
     "quickstart": (
         "mixem init digits",
-        "mixem sweep digits.yaml --set pretrain.epochs=10 --set train.epochs=3 --dry-run",
-        "mixem sweep digits.yaml --set pretrain.epochs=10 --set train.epochs=3",
+        "mixem sweep digits.yaml --dry-run",
+        "mixem sweep digits.yaml",
         "mixem best runs/digits",
         "mixem show runs/digits",
         "mixem report runs/digits --set criterion=own",
@@ -45,7 +45,7 @@ SCRIPTS = {
     ),
     "pictures": (
         "ls pictures",
-        "mixem cluster pictures --clusters 10 --to sorted --start encoder --minutes 2",
+        "mixem cluster pictures --clusters 10 --to sorted --start encoder",
         "ls sorted",
         "mixem predict sorted-run pictures/whale -o where.csv",
         "head -n 5 where.csv",

@@ -25,7 +25,7 @@ from mixem.run import Run
 from mixem.settings import set_key, validate
 from mixem.start import IMAGENET, image_size_of, values_of
 from sweeps.defaults import Setting, Start, efforts, fit, sweep_values
-from sweeps.forecast import Forecast, Workers, forecast, is_worth_timing, place_of, timed
+from sweeps.forecast import WORTH_TIMING, Forecast, Workers, forecast, is_worth_timing, place_of, timed
 from sweeps.launch import train_and_answer
 from sweeps.output import say
 from sweeps.plan import Plan
@@ -35,6 +35,8 @@ from sweeps.survey import Survey, survey
 
 NONE = "none"
 """As a start: random weights."""
+MARGIN = 1.1
+"""How much more is asked for than the least takes, as the next estimate may be a little higher."""
 
 
 class FittedSpec(SweepSpec):
@@ -126,13 +128,15 @@ def cluster_pictures(request: Request, dry_run: bool = False) -> None:
         raise MixemError("; ".join(problems))
 
 
-def expected_of(request: Request, pictures: Survey) -> Expected:
+def expected_of(request: Request, pictures: Survey, table: Sequence[Measured] | None = None) -> Expected:
     """The plan that the run folder was begun with for the same request or, if there is none, the one that fits.
 
-    Raises ConfigError where none fits, or the folders hold what another request made.
+    `table`: the steps that estimates go by; if None, one that is timed here, or the known ones where that is not worth
+    it. Raises ConfigError where none fits, or the folders hold what another request made.
     """
     if recorded := _recorded(request):
-        return _reckoned(Plan.of(recorded, request.run), pictures)
+        plan = Plan.of(recorded, request.run)
+        return _reckoned(plan, pictures, table or _table(plan, pictures, request.minutes))
     if is_sorted(request.order.to):
         raise ConfigError(
             f"--to {request.order.to}: holds pictures sorted by another command (its PICTURES, --clusters, --start, "
@@ -141,15 +145,15 @@ def expected_of(request: Request, pictures: Survey) -> Expected:
     start = start_of(request.start_path)
     setting = Setting(pictures.training, pictures.side, request.clusters, cores(), _has_gpu(), start)
     plans = [Plan.of(_spec(request, sweep_values(setting, *effort)), request.run) for effort in efforts(setting)]
-    table = _table(plans[0], pictures)
+    steps = table or _table(plans[0], pictures, request.minutes)
 
     @cache
     def reckoned(number: int) -> Expected:
-        return _reckoned(plans[number], pictures, table)
+        return _reckoned(plans[number], pictures, steps)
 
     chosen = fit((reckoned(number).seconds for number in range(len(plans))), 60 * request.minutes)
     if not chosen.fits:
-        needed = math.ceil(chosen.seconds / 60)
+        needed = math.ceil(MARGIN * chosen.seconds / 60)
         raise ConfigError(
             f"--minutes {request.minutes:g}: too few; the least that can be done here takes about "
             f"{duration(chosen.seconds)}: --minutes {needed} is needed, or fewer pictures"
@@ -196,7 +200,7 @@ def _has_gpu() -> bool:
     return bool(gpu_names()) and torch.cuda.is_available()
 
 
-def _reckoned(plan: Plan, pictures: Survey, table: Sequence[Measured] = TABLE) -> Expected:
+def _reckoned(plan: Plan, pictures: Survey, table: Sequence[Measured]) -> Expected:
     """What is left of a plan, and what that takes."""
     sweep, missing = _forecast(plan, pictures, table)
     config, workers = next(iter(plan.trials.values())), Workers.of_this_machine(plan.spec.resources)
@@ -206,11 +210,12 @@ def _reckoned(plan: Plan, pictures: Survey, table: Sequence[Measured] = TABLE) -
     return Expected(plan, sweep.seconds + 2 * reading + sorting, len(missing))
 
 
-def _table(largest: Plan, pictures: Survey) -> Sequence[Measured]:
-    """The steps that estimates go by: one that is timed, where the largest plan is worth it."""
+def _table(largest: Plan, pictures: Survey, minutes: float) -> Sequence[Measured]:
+    """What estimates of this plan and of smaller ones go by: a step timed here, where the minutes are worth it."""
     workers = Workers.of_this_machine(largest.spec.resources)
     sweep, _ = _forecast(largest, pictures, TABLE)
-    return timed(largest, workers) if is_worth_timing(sweep, largest, workers) else TABLE
+    worth = 60 * minutes >= WORTH_TIMING and is_worth_timing(sweep, largest, workers)
+    return timed(largest, workers) if worth else TABLE
 
 
 def _forecast(plan: Plan, pictures: Survey, table: Sequence[Measured]) -> tuple[Forecast, list[str]]:

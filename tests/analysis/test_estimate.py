@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from analysis.estimate import EPYC, H100, Known, Place, Rate, Work, beside, from_table, observed
+from analysis.estimate import EPYC, H100, TABLE, Known, Place, Rate, Work, beside, from_table, observed, timed_here
 from mixem.config import Config
 from mixem.data.counts import PUBLISHED, Division, division
+from mixem.pace import Pace
 from mixem.run import Run, StageName
 from mixem.settings import preset
 from tests.analysis.run_folder import RunBuilder
@@ -152,3 +153,20 @@ def test_compiling_is_counted_where_it_is_done() -> None:
     runtime = work.config.runtime.model_copy(update={"compile": False})
     uncompiled = Work(work.stage, work.config.model_copy(update={"runtime": runtime}), work.images, work.scored)
     assert from_table(uncompiled, H100)[0].compiling == 0
+
+
+def test_a_step_that_is_timed_here_is_what_the_rate_goes_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = preset("digits")
+    monkeypatch.setattr("analysis.estimate.pace", lambda config, processes, threads: Pace(batch=64, seconds=0.128))
+    here = timed_here(config, HERE, processes=2)
+    rate, source = Known(Run.at("nowhere/run"), [], here).rate(work_of(config), HERE)
+    assert rate.trained == pytest.approx(0.128 / 64)
+    assert rate.validated == pytest.approx(rate.trained / 3), "no backward pass"
+    assert source == "an estimate, by steps of resnet_small timed here, which take 128 ms each"
+    other = HERE._replace(threads=4)
+    assert Known(Run.at("nowhere/run"), [], here).rate(work_of(config), other)[0].trained == rate.trained / 2
+
+
+def test_where_no_step_can_be_timed_the_table_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analysis.estimate.pace", lambda config, processes, threads: None)
+    assert timed_here(preset("digits"), HERE, processes=2) == TABLE

@@ -1,13 +1,26 @@
 """What a sweep will take: its time, GPU hours and price."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mixem.config import Config
 from mixem.records import TrialRecord
-from sweeps.forecast import BEYOND, FIXED, Forecast, Part, Workers, forecast, forecast_line, published_counts
+from sweeps.forecast import (
+    BEYOND,
+    FIXED,
+    WORTH_TIMING,
+    Forecast,
+    Part,
+    Workers,
+    forecast,
+    forecast_line,
+    is_worth_timing,
+    published_counts,
+)
 from sweeps.launch import run_sweep
 from sweeps.launch_options import Launch
 from sweeps.plan import Plan
@@ -111,3 +124,34 @@ def test_a_dry_run_says_it_before_the_images(tmp_path: Path, capsys: pytest.Capt
 def test_counts_are_by_split() -> None:
     config = Config.model_validate({"data": {"name": "stl10", "image_size": 96}})
     assert published_counts(config, "train+unlabeled") == 105_000
+
+
+LONG = Forecast(*PARTS, slots=2, gpu=0, guessed=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "workers", "gpu", "worth"),
+    [
+        ({}, replace(TWO, here=True), 0, True),
+        ({}, TWO, 0, False),
+        ({}, replace(TWO, here=True), 1, False),
+        ({"guessed": False}, replace(TWO, here=True), 0, False),
+        ({"bases": replace(PARTS[0], jobs=0), "trials": Part(1, WORTH_TIMING - FIXED - 1, 1, 0, ())},
+         replace(TWO, here=True), 0, False),
+    ],
+    ids=["long, here, guessed", "on a cluster", "on a GPU", "told by finished stages", "short"],
+)  # fmt: skip
+def test_steps_are_timed_where_it_is_worth_it(
+    tmp_path: Path, changes: dict[str, Any], workers: Workers, gpu: int, worth: bool
+) -> None:
+    plan = plan_of(tmp_path, axes=AXES, resources={"gpu": gpu})
+    assert is_worth_timing(replace(LONG, **changes), plan, workers) == worth
+
+
+@pytest.mark.ray
+@pytest.mark.long
+def test_a_long_sweeps_steps_are_timed_for_its_dry_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = plan_of(tmp_path, config={"train": {"epochs": 100_000}, "runtime": {"device": "cpu"}}, axes=AXES)
+    run_sweep(plan, Launch(), dry_run=True)
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("cost: "))
+    assert re.search(r"an estimate, by steps of resnet_small timed here, which take \d+ ms each\)$", line)

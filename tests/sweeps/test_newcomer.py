@@ -12,6 +12,7 @@ from hypothesis import settings as bounded
 from hypothesis import strategies as st
 from PIL import Image
 
+from analysis.estimate import TABLE
 from mixem.checkpoint import save_tensors
 from mixem.errors import ConfigError, DataError, MixemError
 from mixem.model import SimCLR, build
@@ -144,18 +145,18 @@ def test_the_estimate_fits_or_what_is_needed_is_said(
 ) -> None:
     request = asked(Path("/pictures"), Path("/sorted"), clusters=clusters, minutes=minutes)
     try:
-        assert expected_of(request, like(pictures, seconds, side)).seconds <= 60 * minutes
+        assert expected_of(request, like(pictures, seconds, side), TABLE).seconds <= 60 * minutes
     except ConfigError as error:
         needed = re.search(r"--minutes (\d+) is needed", str(error))
         assert needed
         assert int(needed[1]) > minutes
         again = asked(Path("/pictures"), Path("/sorted"), clusters=clusters, minutes=int(needed[1]))
-        assert expected_of(again, like(pictures, seconds, side)).seconds <= 60 * int(needed[1])
+        assert expected_of(again, like(pictures, seconds, side), TABLE).seconds <= 60 * int(needed[1])
 
 
 def test_more_minutes_try_more(tmp_path: Path) -> None:
     plans = [
-        expected_of(asked(Path("/pictures"), tmp_path / "sorted", minutes=minutes), like(1000)).plan
+        expected_of(asked(Path("/pictures"), tmp_path / "sorted", minutes=minutes), like(1000), TABLE).plan
         for minutes in (2, 5, 15, 60)
     ]
     counts = [len(plan.trials) for plan in plans]
@@ -165,28 +166,28 @@ def test_more_minutes_try_more(tmp_path: Path) -> None:
 
 def test_the_same_request_goes_on_with_its_plan(tmp_path: Path) -> None:
     request = asked(Path("/pictures"), tmp_path / "sorted", start=None)
-    begun = expected_of(request, like(1000)).plan
+    begun = expected_of(request, like(1000), TABLE).plan
     begun.run.path.mkdir()
     begun.write()
     slower = like(1000, seconds=10)  # which less would fit for
-    assert list(expected_of(request, slower).plan.trials) == list(begun.trials)
+    assert list(expected_of(request, slower, TABLE).plan.trials) == list(begun.trials)
     for change in ({"clusters": 4}, {"minutes": 5.0}):
         other = Request(**{**vars(request), **change})
-        assert list(expected_of(other, like(1000)).plan.trials) != list(begun.trials)
+        assert list(expected_of(other, like(1000), TABLE).plan.trials) != list(begun.trials)
     others = Request(**{**vars(request), "pictures": Path("/others")})
-    roots = {config.data.root for config in expected_of(others, like(1000)).plan.trials.values()}
+    roots = {config.data.root for config in expected_of(others, like(1000), TABLE).plan.trials.values()}
     assert roots == {"/others"}, "whether they are the same pictures is seen once they are read"
     (tmp_path / "sorted").mkdir()
     (tmp_path / "sorted" / LABEL).write_text("{}")
-    assert list(expected_of(request, like(1000)).plan.trials) == list(begun.trials)
+    assert list(expected_of(request, like(1000), TABLE).plan.trials) == list(begun.trials)
     with pytest.raises(ConfigError, match="holds pictures sorted by another command"):
-        expected_of(Request(**{**vars(request), "clusters": 4}), like(1000))
+        expected_of(Request(**{**vars(request), "clusters": 4}), like(1000), TABLE)
 
 
 def test_another_sweeps_run_folder_is_left_alone(tmp_path: Path) -> None:
     Plan.of(spec_of(axes={"seed": [0]}), tmp_path / "run").write()
     with pytest.raises(ConfigError, match=r"--run .*: holds another sweep \(s\); another folder is needed"):
-        expected_of(asked(Path("/pictures"), tmp_path / "sorted", run=tmp_path / "run"), like(1000))
+        expected_of(asked(Path("/pictures"), tmp_path / "sorted", run=tmp_path / "run"), like(1000), TABLE)
 
 
 def test_a_dry_run_says_all_and_writes_nothing(
@@ -217,7 +218,7 @@ def test_an_encoder_of_ours_says_its_size_and_its_labels(tmp_path: Path, monkeyp
     save_tensors(tmp_path / "encoder" / "weights.safetensors", build(SimCLR, config.model, 1, 0).state_dict(), {})
     monkeypatch.chdir(tmp_path)
     request = asked(Path("/pictures"), Path("sorted"), start="encoder")
-    expected = expected_of(request, like(1000))
+    expected = expected_of(request, like(1000), TABLE)
     (first, *_) = expected.plan.trials.values()
     assert (first.data.channels, first.data.image_size, first.pretrain.epochs) == (1, config.data.image_size, 0)
     said = paragraph(request, like(1000), expected)
