@@ -26,6 +26,7 @@ import io
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -558,7 +559,7 @@ class Run:
         return self.spec_file.exists() or (self.path / "trials").is_dir()
 
     def spec(self) -> RunSpec:
-        """What the run set out to do; without spec.yaml, all trials that are there.
+        """What the run set out to do; without spec.yaml, all trials that are there, and their dataset.
 
         Raises ConfigError for no run folder, or a damaged spec.yaml.
         """
@@ -567,8 +568,10 @@ class Run:
         if not self.is_there:
             hint = f"`mixem list {self}` shows those in it"
             raise ConfigError(f"{self}: not a run folder, which has spec.yaml or trials/; {hint}")
-        trials = [folder.hash for folder in self.trials()]
-        return validate(RunSpec, {"name": self.path.resolve().name, "dataset": "unknown", "trials": trials}, str(self))
+        trials = self.trials()
+        hashes = [trial.hash for trial in trials]
+        values = {"name": self.path.resolve().name, "dataset": _dataset(trials), "trials": hashes}
+        return validate(RunSpec, values, str(self))
 
     def write_spec(self, spec: RunSpec) -> None:
         """Write spec.yaml, the trials last."""
@@ -636,6 +639,14 @@ def _check_numbers(row: Mapping[Any, Any]) -> None:
     for value in row.values():
         if value not in (None, ""):
             float(value)
+
+
+def _dataset(trials: Iterable[TrialFolder]) -> str:
+    """The name of the dataset of the first trial whose configuration can be read."""
+    for trial in trials:
+        with suppress(ConfigError, CheckpointError):
+            return trial.config().data.name
+    return "unknown"
 
 
 def _folders(parent: Path) -> list[str]:

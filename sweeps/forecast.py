@@ -11,6 +11,7 @@ from mixem.config import Config, StageConfig
 from mixem.data.counts import PUBLISHED, division
 from mixem.hardware import cores, cpu_name, cpu_precision, gpu_names
 from mixem.run import Snapshot, StageName
+from sweeps.output import phase, progress_console
 from sweeps.plan import Plan
 from sweeps.spec import Resources
 
@@ -147,7 +148,8 @@ def is_worth_timing(expected: Forecast, plan: Plan, workers: Workers) -> bool:
 def timed(plan: Plan, workers: Workers) -> tuple[Measured, ...]:
     """A step of the plan's first trial, timed now, with as many beside it as trials will run."""
     config, resources = next(iter(plan.trials.values())), plan.spec.resources
-    return timed_here(config, place_of(config, resources, workers, int(resources.cpu)), max(1, workers.slots))
+    with phase(progress_console(), "timing a step"):
+        return timed_here(config, place_of(config, resources, workers, int(resources.cpu)), max(1, workers.slots))
 
 
 def forecast(

@@ -64,17 +64,12 @@ def page_of(findings: Findings, pictures: Pictures, stamp: Stamp | None = None) 
         _provenance(findings),
     ]
     return Page(
-        title=f"{spec.name}: MIX'EM on {_dataset(findings)}",
-        eyebrow=f"MIX'EM sweep on {_dataset(findings)}, run folder {folder_of(findings)}",
+        title=f"{spec.name}: MIX'EM on {spec.dataset}",
+        eyebrow=f"MIX'EM sweep on {spec.dataset}, run folder {folder_of(findings)}",
         heading=spec.name,
         header=[*([stamp] if stamp else []), *_header(findings, pictures)],
         sections=[*(with_terms(section) for section in sections if section.blocks), glossary()],
     )
-
-
-def _dataset(findings: Findings) -> str:
-    """The dataset's name; of a run without a spec that of its trials."""
-    return ", ".join(_distinct(findings.results["data.name"].dropna())) or findings.spec.dataset
 
 
 def _header(findings: Findings, pictures: Pictures) -> Iterator[Block]:

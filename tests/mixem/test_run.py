@@ -532,6 +532,13 @@ def test_without_a_spec_a_run_is_all_of_its_trials(tmp_path: Path) -> None:
     assert (spec.axes, spec.criterion, spec.reference) == ({}, "reference", LossWeights())
 
 
+def test_without_a_spec_the_dataset_is_that_of_its_trials(tmp_path: Path) -> None:
+    run, config = Run(tmp_path / "run"), preset("digits")
+    run.trial("0damaged").path.mkdir(parents=True)
+    run.trial(config_hash(config)).write_config(config)
+    assert run.spec().dataset == "digits"
+
+
 def test_a_folder_without_spec_and_trials_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r": not a run folder, which has spec\.yaml or trials/; `mixem list "):
         Run(tmp_path).spec()

@@ -153,5 +153,7 @@ def test_steps_are_timed_where_it_is_worth_it(
 def test_a_long_sweeps_steps_are_timed_for_its_dry_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = plan_of(tmp_path, config={"train": {"epochs": 100_000}, "runtime": {"device": "cpu"}}, axes=AXES)
     run_sweep(plan, Launch(), dry_run=True)
-    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("cost: "))
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "timing a step"
+    line = next(line for line in said if line.startswith("cost: "))
     assert re.search(r"an estimate, by steps of resnet_small timed here, which take \d+ ms each\)$", line)
