@@ -30,8 +30,9 @@ KEY_SECONDS, READING_SECONDS = 0.04, 3.0
 """Between two typed letters, and after an answer."""
 LONGEST_WAIT = 0.3
 """Seconds that are kept between two changes of the screen while a command runs."""
-REDRAW_SECONDS = 8.0
-"""Between two redraws of a live table that are kept; a command redraws four times a second."""
+REDRAWS, REDRAW_SECONDS = 45, 4.0
+"""How many redraws of a live table are kept of a command, evenly, so many seconds apart or more; it redraws four times
+a second."""
 SCRIPTS = {
     "quickstart": (
         "mixem init digits",
@@ -52,6 +53,8 @@ SCRIPTS = {
     ),
 }
 """What is typed, by recording."""
+REDRAW_BEGINS = re.compile(r"(?=\r\x1b\[2K)")
+"""Where a redraw begins: several of them are read at once where the machine is busy."""
 Event = tuple[float, str]
 """When the terminal showed a text, in seconds since the start, and the text."""
 
@@ -78,7 +81,8 @@ class Recorder:
         shown, real, events = "", time.monotonic(), []
         while not shown.endswith(PROMPT):
             text = self._read()
-            events.append((time.monotonic() - real, text))
+            at = time.monotonic() - real
+            events += [(at, part) for part in REDRAW_BEGINS.split(text) if part]
             shown = (shown + text)[-len(PROMPT) :]
         before = 0.0
         for at, text in thinned(events):
@@ -107,11 +111,12 @@ class Recorder:
 
 
 def thinned(events: list[Event]) -> list[Event]:
-    """Without redraws that the next one draws over, line for line; one is kept every REDRAW_SECONDS."""
+    """Without most redraws that the next one draws over, line for line."""
+    apart = max(REDRAW_SECONDS, (events[-1][0] - events[0][0]) / REDRAWS)
     kept: list[Event] = []
     for event, following in zip(events, [*events[1:], (0.0, "")], strict=True):
         is_covered = _lines_redrawn(event[1]) and _lines_redrawn(event[1]) == _lines_redrawn(following[1])
-        if not is_covered or not kept or event[0] - kept[-1][0] >= REDRAW_SECONDS:
+        if not is_covered or not kept or event[0] - kept[-1][0] >= apart:
             kept.append(event)
     return kept
 
