@@ -92,6 +92,19 @@ def test_each_number_is_judged_by_its_own_best_configuration(run: RunBuilder) ->
     assert data.left == (4,)
 
 
+def test_a_configuration_with_a_giant_cluster_does_not_speak_for_its_number(run: RunBuilder) -> None:
+    """In a seed of four clusters, by the lower criterion, one holds nearly all: the other weighting counts."""
+    trial = next(h for h, c in run.configs.items() if (c.model.components, c.loss.lambda2, c.seed) == (4, 0.1, 2))
+    scores = run.folder(trial).result().model_dump()["scores"]
+    giant = {"mixem": scores["mixem"] | {"clusters_used": 4, "size_entropy": 0.2}}
+    run.finish(trial, 0.5, {"contrastive": 4.0}, label_free={"silhouette": 0.62}, scores=scores | giant)
+    for ties, silhouette in (("agreement", 0.91), ("smaller", 0.61)):
+        run.spec(ties=ties)
+        data = run.findings().cluster_counts
+        assert data
+        assert data.silhouettes.mean(axis=1) == pytest.approx([0.21, silhouette, 0.31])
+
+
 def test_the_page_recommends(run: RunBuilder) -> None:
     text = write_report(run.findings()).read_text()
     assert "How many clusters?" in text

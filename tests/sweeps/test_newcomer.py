@@ -12,13 +12,14 @@ from hypothesis import settings as bounded
 from hypothesis import strategies as st
 from PIL import Image
 
-from analysis.estimate import TABLE
+from analysis.estimate import TABLE, Measured
 from mixem.checkpoint import save_tensors
 from mixem.errors import ConfigError, DataError, MixemError
 from mixem.model import SimCLR, build
 from mixem.pretrained import published_file
 from mixem.run import Run
 from mixem.settings import dump_config, preset
+from sweeps.forecast import Workers
 from sweeps.newcomer import Request, cluster_pictures, expected_of, paragraph, run_beside, start_of
 from sweeps.plan import Plan
 from sweeps.sorting import LABEL, Order
@@ -127,7 +128,7 @@ def test_where_pictures_cannot_be_put_is_told_before_any_work(painted: Path, tmp
     if not shared.is_dir() or shared.stat().st_dev == painted.stat().st_dev:
         pytest.skip("no second file system")
     with pytest.raises(MixemError, match=r"on another disk than .*; --how symlink or copy is needed"):
-        cluster_pictures(asked(painted, shared / "mixem-none", run=tmp_path / "run"))
+        cluster_pictures(asked(painted, shared / "mixem-none", run=tmp_path / "run", minutes=0.7))
     (shared / "mixem-none").rmdir()
     assert not (tmp_path / "run").exists()
 
@@ -162,6 +163,23 @@ def test_more_minutes_try_more(tmp_path: Path) -> None:
     counts = [len(plan.trials) for plan in plans]
     assert counts == sorted(counts)
     assert counts[0] < counts[-1]
+
+
+def test_a_slower_machine_tries_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step is timed for the largest plan, where there are minutes to fill."""
+    seen: list[int] = []
+
+    def ten_times(largest: Plan, workers: Workers) -> tuple[Measured, ...]:
+        seen.append(len(largest.trials))
+        return tuple(step._replace(milliseconds=10 * step.milliseconds) for step in TABLE)
+
+    monkeypatch.setattr("sweeps.newcomer.timed", ten_times)
+    request = asked(Path("/pictures"), tmp_path / "sorted", minutes=30)
+    slow, fast = (len(expected_of(request, like(1000), table).plan.trials) for table in (None, TABLE))
+    assert slow < fast
+    assert seen == [12]
+    assert expected_of(asked(Path("/pictures"), tmp_path / "sorted", minutes=0.9), like(40)).trials
+    assert seen == [12], "not for less than a minute"
 
 
 def test_the_same_request_goes_on_with_its_plan(tmp_path: Path) -> None:
