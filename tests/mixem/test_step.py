@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
+from mixem.compiling import CACHE_VARIABLE
 from mixem.data.dataset import Dataset, split_stage
 from mixem.errors import ConfigError
 from mixem.model import SimCLR, build
@@ -62,10 +63,8 @@ def start(small: Configure, synthetic: Dataset) -> Start:
     return new
 
 
-@pytest.mark.long
-@pytest.mark.parametrize(
-    "stage", [pytest.param(PRETRAIN, marks=pytest.mark.slow, id="pretrain"), pytest.param(MIXEM, id="train")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [PRETRAIN, MIXEM], ids=["pretrain", "train"])
 def test_trials_share_one_compiled_step_whose_losses_are_the_eager_ones(start: Start, stage: Stage[Any]) -> None:
     torch.compiler.reset()  # what other tests have compiled in this process
     before = counters["stats"]["unique_graphs"]
@@ -85,7 +84,12 @@ def test_trials_share_one_compiled_step_whose_losses_are_the_eager_ones(start: S
 
 @pytest.mark.ray
 @pytest.mark.long
-def test_another_process_and_configuration_read_what_was_compiled(start: Start) -> None:
+@pytest.mark.timeout(900)
+def test_another_process_and_configuration_read_what_was_compiled(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    torch.compiler.reset()  # what this process has compiled before lies elsewhere
     start(MIXEM, "runtime.compile=true").run_epoch()
     other = start(MIXEM, "runtime.compile=true", "train.learning_rate=0.01", *ANOTHER).config
     with launch.start(sys.executable, "-c", ANOTHER_PROCESS, other.model_dump_json()) as process:
@@ -98,7 +102,7 @@ def test_another_process_and_configuration_read_what_was_compiled(start: Start) 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_processes_that_begin_at_once_compile_once(small: Configure, tmp_path: Path) -> None:
-    config, env = small("model.width=4", "runtime.compile=true"), {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    config, env = small("model.width=4", "runtime.compile=true"), {CACHE_VARIABLE: str(tmp_path)}
     command = (sys.executable, "-c", ANOTHER_PROCESS, config.model_dump_json())
     with launch.start(*command, env=env) as one, launch.start(*command, env=env) as other:
         counted = [json.loads(launch.output_of(process)) for process in (one, other)]
