@@ -80,11 +80,11 @@ def walk(places: Iterable[Path]) -> Iterator[Path]:
     """The files, and the pictures in and below the folders, in the order of the file system: none is held back.
 
     Hidden files and folders, and those that systems make, are left out; linked folders are followed, none twice. What
-    is not there is a file that cannot be read.
+    is not there, or a folder that may not be looked into, is a file that cannot be read.
     """
     visited: set[str] = set()
     for place in places:
-        if place.is_dir():
+        if os.path.isdir(place):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
             yield from _below(place, tuple(suffixes()), visited)
         else:
             yield place
@@ -95,7 +95,12 @@ def _below(folder: Path, endings: tuple[str, ...], visited: set[str]) -> Iterato
         return
     visited.add(real)
     folders = []
-    with os.scandir(folder) as entries:
+    try:
+        entries = os.scandir(folder)
+    except OSError:
+        yield folder
+        return
+    with entries:
         for entry in entries:
             if entry.name.startswith(".") or entry.name in SYSTEM_FOLDERS:
                 continue

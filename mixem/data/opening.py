@@ -58,7 +58,8 @@ def opened(path: Path, side: int) -> Iterator[Image.Image]:
     except Image.DecompressionBombError:
         raise TooLargeError(f"{path}: above {max_megapixels():,.0f} megapixels") from None
     except Exception as error:  # Pillow raises many kinds for damaged files
-        reason = " ".join(str(error).replace(f" {str(path)!r}", "").split())
+        said = getattr(error, "strerror", None) or str(error).replace(f" {str(path)!r}", "")
+        reason = " ".join(said.split())
         raise DataError(f"{path}: cannot be read as a picture ({reason}); replace or remove it") from None
 
 

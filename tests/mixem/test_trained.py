@@ -163,11 +163,15 @@ def test_what_cannot_be_read_is_counted_and_named(model: TrainedModel, folder: P
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
     good = next(folder.rglob("*.png"))
-    prediction = Prediction(model, [broken, good, tmp_path / "absent.png", good])
+    prediction = Prediction(model, [broken, good, tmp_path / "absent.png", tmp_path, good])
     (batch,) = prediction
     assert batch.paths == (good, good)
-    assert (prediction.done, prediction.failed) == (2, 2)
-    assert [line.split(":")[0] for line in prediction.problems] == [str(broken), str(tmp_path / "absent.png")]
+    assert (prediction.done, prediction.failed) == (2, 3)
+    reasons = ("cannot identify image file", "No such file or directory", "Is a directory")
+    assert prediction.problems == [
+        f"{path}: cannot be read as a picture ({reason}); replace or remove it"
+        for path, reason in zip((broken, tmp_path / "absent.png", tmp_path), reasons, strict=True)
+    ]
 
 
 def test_folders_are_walked_once_and_without_what_is_hidden(tmp_path: Path) -> None:
@@ -179,6 +183,16 @@ def test_folders_are_walked_once_and_without_what_is_hidden(tmp_path: Path) -> N
     found = [path.relative_to(tmp_path).as_posix() for path in walk([tmp_path])]
     assert found == ["a.png", "b/c.JPG"]
     assert list(walk([tmp_path / "b/notes.txt"])) == [tmp_path / "b/notes.txt"]
+
+
+def test_what_cannot_be_looked_into_ends_no_walk(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    (tmp_path / "b").mkdir()
+    no_names = [Path("n" * 300), Path("a\0b")]
+    found = walk([tmp_path, *no_names])
+    assert next(found) == tmp_path / "a.png"
+    (tmp_path / "b").rmdir()
+    assert list(found) == [tmp_path / "b", *no_names]
 
 
 # The arithmetic
