@@ -69,7 +69,8 @@ class Order:
         except OSError as error:
             raise _refusal(error, picture, self.to, self.how) from None
         finally:
-            target.unlink(missing_ok=True)
+            with suppress(OSError):  # where nothing can be written, that is what was refused
+                target.unlink(missing_ok=True)
 
 
 def sort_into(
@@ -93,7 +94,7 @@ def sort_into(
     check_places(pictures)
     order.check(pictures)
     model = load_model(folder, overrides)
-    called = order.folders(len(model.centres))
+    called = order.folders(model.config.model.components)  # of which K-means may have left some empty
     label = _Label.of(model, unsure, called)
     label.check(to)
     paths = (path for path in walk(places(pictures)) if not _lies_in(path, to))

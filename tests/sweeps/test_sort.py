@@ -77,7 +77,7 @@ def test_small_margins_are_unsure(exported: Path, painted: Path, tmp_path: Path)
 
 
 def test_clusters_have_the_names_of_a_file(exported: Path, painted: Path, tmp_path: Path) -> None:
-    (tmp_path / "names.yaml").write_text("0: tigers\n1: tigers\n")
+    (tmp_path / "names.yaml").write_text("0: tigers\n1: tigers\n2: lions, of which there are none\n")
     sizes = sort_into(exported, [str(painted)], (), tmp_path / "sorted", names=tmp_path / "names.yaml")
     assert sizes == {"tigers": 24}
 
@@ -85,7 +85,7 @@ def test_clusters_have_the_names_of_a_file(exported: Path, painted: Path, tmp_pa
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("2: a", "cluster 2 is not allowed; 0 to 1"),
+        ("3: a", "cluster 3 is not allowed; 0 to 2"),
         ("true: a", "cluster True is not allowed"),
         ("0: a/b", "'a/b' is not allowed as a folder's name"),
         ("0: ..", "is not allowed as a folder's name"),
@@ -196,6 +196,13 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(exported: Path, pa
         assert sort_into(exported, [str(pictures)], (), disk / "sorted", "copy").total() == 24
         assert set(some) < set(names(disk / "sorted"))
         assert len(names(disk / "sorted")) == 24
+
+
+def test_a_disk_that_cannot_be_written_is_named(exported: Path, painted: Path, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "1m") as disk:
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        with pytest.raises(MixemError, match=f"^{disk}: Read-only file system; the same command goes on from here$"):
+            sort_into(exported, [str(painted)], (), disk, "copy")
 
 
 def test_a_file_in_the_way_is_one_line(exported: Path, painted: Path, tmp_path: Path) -> None:
