@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.findings import Findings
-from analysis.page.clusters import SHOWN, ClusterPortrait, Portrait, png_of
+from analysis.page.clusters import SHOWN, ClusterPortrait, Portrait, note_of, png_of
 from analysis.page.render import address_from
 from mixem.data.opening import opened, square
 from mixem.errors import CheckpointError, DataError
@@ -102,7 +102,7 @@ def _picture(row: Mapping[Any, Any], source: Source) -> Portrait | None:
         return None
     path = row.get("path")
     name = PurePath(path).name if isinstance(path, str) else f"no. {number:,}"
-    note = f"{path if isinstance(path, str) else name}: distance {row['distance']:.3f}, margin {row['margin']:.3f}"
+    note = note_of(path if isinstance(path, str) else name, row["distance"], row["margin"])
     return Portrait(name, source.links.get(number, ""), note, png)
 
 

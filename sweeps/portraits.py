@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from analysis.page.clusters import SHOWN, ClusterPortrait, Portrait, png_of
+from analysis.page.clusters import SHOWN, ClusterPortrait, Portrait, note_of, png_of
 from analysis.page.render import address_from
 from mixem.predict import Batch
 
@@ -95,6 +95,6 @@ def _portrait(number: int, gathered: Gathered, folder: Path) -> ClusterPortrait:
 
 
 def _picture(seen: Seen, folder: Path) -> Portrait:
-    note = f"{seen.path.name}: distance {seen.distance:.3f}, margin {seen.margin:.3f}"
+    note = note_of(seen.path.name, seen.distance, seen.margin)
     pixels = seen.pixels.permute(1, 2, 0).numpy()
     return Portrait(seen.path.name, address_from(folder, seen.path), note, png_of(pixels))

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from analysis.formats import plural
 from analysis.page.clusters import write_clusters_page
 from mixem.errors import ConfigError, MixemError
 from mixem.files import make_folder
@@ -89,7 +90,7 @@ def tell(prediction: Prediction, out: Path | None) -> None:
     check_any(prediction)
     rate = f", {prediction.done / prediction.seconds:,.0f} a second" if prediction.seconds else ""
     if not Verbosity.quiet:
-        print(f"{prediction.done:,} pictures{rate}{f': {out}' if out else ''}", file=sys.stderr)
+        print(f"{plural(prediction.done, 'picture')}{rate}{f': {out}' if out else ''}", file=sys.stderr)
     if prediction.failed:
         rest = prediction.failed - len(prediction.problems)
         print(*prediction.problems, *([f"and {rest:,} more"] if rest else []), sep="\n", file=sys.stderr)

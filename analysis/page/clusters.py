@@ -110,6 +110,11 @@ def write_clusters_page(path: Path, title: str, clusters: Sequence[ClusterPortra
     return write_bytes(path, render("clusters.html.j2", title=title, total=total, clusters=clusters))
 
 
+def note_of(name: str, distance: float, margin: float) -> str:
+    """A picture's distance and margin in words; of one cluster alone there is no margin."""
+    return f"{name}: distance {distance:.3f}{'' if math.isnan(margin) else f', margin {margin:.3f}'}"
+
+
 def png_of(pixels: NDArray[np.uint8]) -> bytes:
     """A picture (H, W, C) as a PNG file."""
     stream = io.BytesIO()

@@ -104,6 +104,16 @@ def test_without_the_files_the_examples_are_shown(run: RunBuilder, tmp_path: Pat
     assert shown[1].doubtful[0].link == ""
 
 
+def test_of_one_cluster_alone_there_is_no_margin(run: RunBuilder) -> None:
+    for hash in run.configs:
+        run.assign(hash, clusters=[0] * COUNT)
+        table = pd.read_parquet(run.folder(hash).assignments_file)
+        table.assign(margin=np.nan).to_parquet(run.folder(hash).assignments_file)
+    first = portraits(run.findings())[0]
+    assert first.typical[0].note == "0.png: distance 0.500"
+    assert (first.summary, first.doubtful) == ("30 pictures", [])
+
+
 def test_a_run_of_an_earlier_version_has_no_such_page(run: RunBuilder) -> None:
     write_report(run.findings())
     for hash in run.configs:

@@ -73,6 +73,19 @@ def test_a_page_beside_its_pictures_has_links_that_move_with_them(
     assert "<b>" not in text
 
 
+def test_where_all_are_in_one_cluster_no_margin_is_told(exported: Path, painted: Path, tmp_path: Path) -> None:
+    tensors, _ = load_tensors(exported / "best.safetensors")
+    (tmp_path / "best.yaml").write_bytes((exported / "best.yaml").read_bytes())
+    save_tensors(tmp_path / "best.safetensors", tensors | {"centres": tensors["centres"][:1]}, {})
+    predict_to(tmp_path, [str(painted)], (), tmp_path / "t.csv", None, tmp_path / "page.html")
+    assert pd.read_csv(tmp_path / "t.csv")["margin"].isna().all()
+    text = re.sub(r'src="data:[^"]*"', "", (tmp_path / "page.html").read_text().partition("</style>")[2])
+    assert "Cluster 0: 24 pictures<" in text
+    assert re.search(r'title="\d+\.png: distance \d\.\d{3}"', text)
+    assert "margin" not in text
+    assert "nan" not in text
+
+
 def test_files_and_a_list_go_to_standard_output(
     exported: Path, painted: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,7 +107,9 @@ def test_what_cannot_be_read_is_listed_and_the_rest_is_done(
     with pytest.raises(MixemError, match="1 of 2 pictures cannot be read") as refused:
         predict_to(exported, [str(tmp_path)], (), tmp_path / "table.csv", None)
     assert refused.value.exit_code == 1
-    assert f"{tmp_path / 'broken.png'}: cannot be read as a picture" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("1 picture, ")
+    assert f"{tmp_path / 'broken.png'}: cannot be read as a picture" in said
     assert len((tmp_path / "table.csv").read_text().splitlines()) == 2
 
 
