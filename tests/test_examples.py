@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from mixem.run import Run
 from tests.analysis.run_folder import RunBuilder
@@ -35,14 +36,15 @@ def run_example(name: str, *arguments: object, cwd: Path) -> str:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
     """The folder in which the first example ran, its pictures, and what it printed."""
     folder = tmp_path_factory.mktemp("own")
-    pictures = paint(folder / "pictures", count=20)
+    pictures = paint(folder / "pictures, all: {mine}", count=20)
+    Image.new("RGB", (9, 8), "red").save(pictures / "cat" / "photo.JPG")
     return folder, pictures, run_example("own_pictures.py", pictures, 2, *TINY, cwd=folder)
 
 
 def test_own_pictures(trained: tuple[Path, Path, str]) -> None:
     _, pictures, printed = trained
     lines = [line.split(maxsplit=1) for line in printed.splitlines() if line[:2] in ("0 ", "1 ")]
-    assert sorted(path for _, path in lines) == sorted(map(str, pictures.rglob("*.png")))
+    assert sorted(path for _, path in lines) == sorted(map(str, pictures.rglob("*.*")))
 
 
 def test_predict(trained: tuple[Path, Path, str]) -> None:
