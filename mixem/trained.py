@@ -27,8 +27,10 @@ from mixem.scoring.assignments import CENTRES, Assignments, assign
 from mixem.scoring.clustering import Embedding, embed
 from mixem.settings import load_config
 
-Pictures = Sequence[Path | str | Image.Image | NDArray[np.uint8]] | NDArray[np.uint8] | Tensor
-"""Paths, PIL images or uint8 arrays (H, W[, C]), one each; or uint8 (N, H, W[, C]) or, as a tensor, (N, C, H, W)."""
+Picture = Path | str | Image.Image | NDArray[np.uint8] | Tensor
+"""A path, a PIL image, or uint8: an array (H, W[, C]) or a tensor ([C, ]H, W)."""
+Pictures = Sequence[Picture] | NDArray[np.uint8] | Tensor | Path | Image.Image
+"""Several of them, arrays and tensors perhaps as one with a first axis N; or a single path or PIL image."""
 
 
 class TrainedBaseline(NamedTuple):
@@ -80,20 +82,21 @@ class TrainedModel:
 
         Raises DataError for a file that cannot be read, or arrays of another type or shape.
         """
-        if isinstance(pictures, Tensor):
-            pictures = pictures.permute(0, 2, 3, 1).cpu().numpy() if pictures.ndim == 4 else pictures.cpu().numpy()
-        images = [self.image(picture) for picture in pictures]
+        several = [pictures] if isinstance(pictures, Path | str | Image.Image) else pictures
+        images = [self.image(picture) for picture in several]
         data = self.config.data
         nothing = torch.empty(0, data.channels, data.image_size, data.image_size, dtype=torch.uint8)
         return torch.stack(images) if images else nothing
 
-    def image(self, picture: Path | str | Image.Image | NDArray[np.uint8]) -> Tensor:
+    def image(self, picture: Picture) -> Tensor:
         """One picture (C, S, S) uint8. Raises as `images`."""
         if isinstance(picture, Path | str):
             read = read_picture(Path(picture), self.config.data)
             if read is None:
                 raise DataError(f"{picture}: above {max_megapixels():,.0f} megapixels")
             return read.pixels
+        if isinstance(picture, Tensor):
+            picture = (picture.permute(1, 2, 0) if picture.ndim == 3 else picture).cpu().numpy()
         if not isinstance(picture, Image.Image):
             picture = _as_picture(picture)
         try:

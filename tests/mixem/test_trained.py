@@ -126,8 +126,11 @@ def test_any_form_of_a_picture_will_do(model: TrainedModel, trial: TrialFolder, 
     pictures = [Image.open(path) for path in paths]
     arrays = np.stack([np.asarray(picture) for picture in pictures])
     expected = model.predict([str(path) for path in paths])
-    for form in (pictures, list(arrays), arrays, torch.from_numpy(arrays).permute(0, 3, 1, 2)):
+    tensors = torch.from_numpy(arrays).permute(0, 3, 1, 2)
+    for form in (pictures, list(arrays), arrays, list(tensors), tensors):
         assert_equal(model.predict(form), expected._asdict())
+    for single in (paths[0], str(paths[0]), pictures[0]):
+        assert model.predict(single).cluster.tolist() == expected.cluster[:1].tolist()
     assert model.embed(paths).shape == (5, 16)
     assert model.embed([]).shape == (0, 16)
 
@@ -136,7 +139,8 @@ def test_a_gray_picture_is_read_in_the_models_colours(model: TrainedModel) -> No
     gray = np.full((20, 20), 90, dtype=np.uint8)
     colour = np.stack([gray] * 3, axis=2)
     assert_equal(model.predict([gray]), model.predict([colour])._asdict())
-    assert_equal(model.predict([gray[..., None]]), model.predict([colour])._asdict())
+    for form in (gray[..., None], torch.from_numpy(gray), torch.from_numpy(gray)[None]):
+        assert_equal(model.predict([form]), model.predict([colour])._asdict())
 
 
 @pytest.mark.parametrize("shape", [(20,), (20, 20, 2), (3, 20, 20, 1)])
