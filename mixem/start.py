@@ -43,6 +43,8 @@ class Encoder(NamedTuple):
     stem: str
     width: int
     channels: int
+    config: str
+    """The configuration that stands in the file itself, as in what is exported for torchvision; empty without one."""
 
 
 def file_of(start: str) -> Path:
@@ -64,11 +66,7 @@ def values_of(start: str, encoder: str | None) -> dict[str, Any]:
     if start == IMAGENET:
         return _imagenet(encoder or "resnet18")
     path = file_of(start)
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise ConfigError(f"model.start: {path}: cannot be read ({error.strerror})") from None
-    known = _read(path, status.st_mtime_ns, status.st_size)
+    known = _known(path)
     model: dict[str, Any] = {"start": str(path.absolute()), "start_sha256": known.sha256}
     model |= {"encoder": known.encoder, "stem": known.stem}
     model["width"] = None if known.width == ENCODERS[known.encoder].width else known.width
@@ -149,6 +147,15 @@ def _imagenet(encoder: str) -> dict[str, Any]:
     }
 
 
+def _known(path: Path) -> Encoder:
+    """What a file holds. Raises ConfigError as `values_of`."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise ConfigError(f"model.start: {path}: cannot be read ({error.strerror})") from None
+    return _read(path, status.st_mtime_ns, status.st_size)
+
+
 @cache
 def _read(path: Path, modified: int, size: int) -> Encoder:
     """What a file holds; read again where its time or its size are others."""
@@ -156,25 +163,26 @@ def _read(path: Path, modified: int, size: int) -> Encoder:
         content = read_bytes(path)
     except OSError as error:
         raise ConfigError(f"model.start: {path}: cannot be read ({error.strerror or error})") from None
-    shapes = _shapes(path, content)
-    encoder, stem, width, channels = _architecture(path, shapes)
-    return Encoder(hashlib.sha256(content).hexdigest(), encoder, stem, width, channels)
+    shapes, config = _header(path, content)
+    return Encoder(hashlib.sha256(content).hexdigest(), *_architecture(path, shapes), config)
 
 
-def _shapes(path: Path, content: bytes) -> dict[str, Shape]:
-    """The shapes of an encoder's weights by torchvision's names. Raises ConfigError."""
+def _header(path: Path, content: bytes) -> tuple[dict[str, Shape], str]:
+    """The shapes of an encoder's weights by torchvision's names, and the file's `config`. Raises ConfigError."""
     end = 8 + int.from_bytes(content[:8], "little")
     try:
         if len(content) < 9 or end > min(len(content), MAX_HEADER):
             raise ValueError
         header = json.loads(content[8:end])
-        shapes = {key: tuple(map(int, entry["shape"])) for key, entry in header.items() if key != "__metadata__"}
+        metadata = header.pop("__metadata__", None) or {}
+        shapes = {key: tuple(map(int, entry["shape"])) for key, entry in header.items()}
+        config = str(metadata.get("config", ""))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ConfigError(
             f"model.start: {path} is not a safetensors file; docs/pictures.md has the line that converts a .pth"
         ) from None
     ours = {key.removeprefix("encoder."): shape for key, shape in shapes.items() if key.startswith("encoder.")}
-    return ours or shapes
+    return ours or shapes, config
 
 
 def _architecture(path: Path, shapes: Mapping[str, Shape]) -> tuple[str, str, int, int]:
@@ -191,7 +199,7 @@ def _architecture(path: Path, shapes: Mapping[str, Shape]) -> tuple[str, str, in
 
 
 def _beside(path: Path) -> tuple[Labels, tuple[float, ...] | None, tuple[float, ...] | None]:
-    """What the configuration beside a file of ours says: whether labels were used, mean and std."""
+    """What the configuration of a file of ours says: whether labels were used, mean and std."""
     values = _configuration(path)
     if values is None:
         return "unknown", None, None
@@ -199,17 +207,32 @@ def _beside(path: Path) -> tuple[Labels, tuple[float, ...] | None, tuple[float, 
 
 
 def _configuration(path: Path) -> dict[str, Any] | None:
-    """What is needed of the configuration beside a file of ours. If None, there is none. Raises ConfigError."""
-    config_file = path.with_name(dict(PAIRS).get(path.name, ""))
-    if path.name not in dict(PAIRS) or not config_file.exists():
-        return None
+    """What is needed of the configuration beside a file of ours, or in it. If None, there is none.
+
+    Raises ConfigError for a damaged one, and as `values_of`.
+    """
+    config_file = path.parent / dict(PAIRS).get(path.name, path.name)
+    if config_file == path or not config_file.exists():
+        try:
+            return _parsed(_known(path).config)
+        except UNFIT:  # another maker's
+            return None
     try:
-        values = load_yaml(read_text(config_file), yaml.SafeLoader)
-        labels, data = values["model"].get("start_labels", "none"), values["data"]
-        if labels not in get_args(Labels):
-            raise ValueError
-        mean, std = (list(map(float, data[key])) for key in ("mean", "std"))
-        image_size = int(data.get("image_size", 32))
-    except (KeyError, TypeError, AttributeError, ValueError, yaml.YAMLError, *UNREADABLE):
+        return _parsed(read_text(config_file))
+    except (*UNFIT, *UNREADABLE):
         raise ConfigError(f"model.start: {config_file} is damaged; it says how {path.name} was trained") from None
+
+
+UNFIT = (KeyError, TypeError, AttributeError, ValueError, yaml.YAMLError)
+"""What `_parsed` raises for a text that is no configuration."""
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """What is needed of a configuration. Raises one of `UNFIT`."""
+    values = load_yaml(text, yaml.SafeLoader)
+    labels, data = values["model"].get("start_labels", "none"), values["data"]
+    if labels not in get_args(Labels):
+        raise ValueError
+    mean, std = (list(map(float, data[key])) for key in ("mean", "std"))
+    image_size = int(data.get("image_size", 32))
     return {"model": {"start_labels": labels}, "data": {"mean": mean, "std": std, "image_size": image_size}}

@@ -23,7 +23,7 @@ from mixem.pretrained import named_as_ours, published, start_weights
 from mixem.run import Run
 from mixem.settings import base_hash, config_hash, dump_config, load_config, preset_values, validate
 from mixem.stages import MIXEM, PRETRAIN
-from mixem.start import laid_over, values_of
+from mixem.start import image_size_of, laid_over, values_of
 from tests.mixem.helpers import assert_same, finish
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -93,7 +93,7 @@ def test_what_conflicts_is_named_with_both_shapes(
 
 @pytest.mark.parametrize(("make", "encoder"), [(resnet18, "resnet18"), (resnet34, "resnet34")])
 def test_torchvisions_files_are_known_by_their_shapes(tmp_path: Path, make: Any, encoder: str) -> None:
-    file = tmp_path / "weights.safetensors"
+    file = tmp_path / f"{encoder}.safetensors"
     save_file(make().state_dict(), file)
     config = configured(file)
     assert (config.model.encoder, config.model.stem, config.model.start_labels) == (encoder, "imagenet", "unknown")
@@ -272,6 +272,19 @@ def test_an_exported_model_gives_its_encoder_alone(tmp_path: Path) -> None:
     assert weights
     assert_same(weights, named_as_ours(dict(model.state_dict())))
     assert all(key.startswith("encoder.") for key in weights)
+
+
+def test_what_is_exported_for_torchvision_says_how_it_was_trained(tmp_path: Path, trained: Path) -> None:
+    config = configured(trained, data={"mean": [0.5, 0.6, 0.7], "image_size": 16})
+    file = tmp_path / "best-torchvision.safetensors"
+    weights = build(SimCLR, config.model, 3, seed=1).get_submodule("encoder").state_dict()
+    save_tensors(file, weights, {"config": f"# a comment\n{dump_config(config)}"})
+    assert configured(file).model.start_labels == "none"
+    assert configured(file).data.mean == (0.5, 0.6, 0.7)
+    assert image_size_of(str(file)) == 16
+    save_tensors(file, weights, {"config": '{"model": "another maker\'s"}'})
+    assert configured(file).model.start_labels == "unknown"
+    assert image_size_of(str(file)) is None
 
 
 def test_a_header_that_lies_is_refused(tmp_path: Path) -> None:
