@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from mixem.errors import ConfigError, MixemError
 from mixem.trained import load_model
 from sweeps.sorting import LABEL, sort_into
 from tests.sweeps.disks import small_disk
-from tests.sweeps.launch import mixem
+from tests.sweeps.launch import COMMAND, mixem, output_of, start, wait_for
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -216,3 +217,25 @@ def test_the_command_counts_what_is_where(exported: Path, painted: Path, tmp_pat
     done = mixem("sort", exported, painted, "--to", tmp_path / "sorted", "--unsure", 9)
     assert (done.returncode, done.stdout) == (0, "unsure: 24\n")
     assert done.stderr.startswith("24 pictures, ")
+
+
+@pytest.mark.ray
+def test_ctrl_c_leaves_whole_pictures_and_the_same_command_goes_on(
+    exported: Path, painted: Path, tmp_path: Path
+) -> None:
+    pictures, to = sorted(painted.rglob("*.png")), tmp_path / "sorted"
+    command = (*COMMAND, "sort", exported, "-", "--to", to, "--how", "copy")
+    with start(*command, stdin=subprocess.PIPE) as first:
+        assert first.stdin
+        first.stdin.writelines(f"{path}\n" for path in 60 * pictures)  # more than a batch, and the list is left open
+        first.stdin.flush()
+        wait_for(lambda: names(to) or first.poll() is not None)
+        first.send_signal(signal.SIGINT)
+        said = output_of(first)
+    assert first.returncode == 130, said
+    assert said == "stopped; the same command goes on where something was kept, else it begins again\n"
+    some = names(to)
+    assert {(to / name).read_bytes() for name in some} <= {path.read_bytes() for path in pictures}
+    assert sort_into(exported, [str(painted)], (), to, "copy").total() == 24
+    assert set(some) <= set(names(to))
+    assert len(names(to)) == 24
