@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from statistics import fmean
+from threading import Timer
 from typing import TYPE_CHECKING, NamedTuple
 
 from mixem.architecture import forward_flops
@@ -24,6 +25,8 @@ LARGEST_STEP = 2e11
 """FLOPs of the encoder in a step that is timed, one or two seconds of a core: larger batches are cut to that.
 
 Not to less: of a ResNet-18 an image of a batch of 8 takes a quarter longer than one of 32 or more."""
+LIMIT_SECONDS = 60.0
+"""After which a process is ended: the machine has too much else to do to be timed."""
 SMALLEST_BATCH = 8
 """Images of a step at least, however large they are."""
 
@@ -52,7 +55,7 @@ def pace(config: Config, processes: int, threads: int) -> Pace | None:
             for process in timed:
                 _write(process, "go")
             return Pace(batch, fmean([float(_read(process)) for process in timed]))
-    except (OSError, ValueError):  # without memory, or killed
+    except (OSError, ValueError):  # without memory, or ended
         return None
 
 
@@ -72,10 +75,13 @@ def _process(config: Config, batch: int, threads: int) -> Iterator[Process]:
     with subprocess.Popen(
         command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, start_new_session=True
     ) as process:
+        limit = Timer(LIMIT_SECONDS, process.kill)
+        limit.start()
         try:
             _write(process, config.model_dump_json())
             yield process
         finally:
+            limit.cancel()
             process.kill()
 
 

@@ -240,7 +240,9 @@ def _outlook(request: Request) -> Iterator[str]:
     """How sure the clusters are, where to look at them, and what to do with further pictures."""
     findings = Findings.of(request.run)
     margin = findings.assignments()["margin"].median()
-    yield f"how sure: half of the pictures have a margin of {margin:.2f} or more (the next centre is so much farther)"
+    if math.isfinite(margin):  # there is a next centre
+        half = f"half of the pictures have a margin of {margin:.2f} or more"
+        yield f"how sure: {half} (the next centre is so much farther)"
     yield f"the clusters, to look at: {findings.run.report.folder / CLUSTERS_PAGE}"
     run = shlex.quote(str(request.run))
     yield f"further pictures: mixem sort {run} NEW {request.options}"

@@ -32,7 +32,8 @@ def test_no_more_is_timed_than_the_largest_step(small: Configure) -> None:
 
 @pytest.mark.ray
 @pytest.mark.long
-def test_steps_are_timed_side_by_side(small: Configure) -> None:
+def test_steps_are_timed_side_by_side(small: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mixem.pace.LIMIT_SECONDS", 240)
     timed = pace(small("runtime.precision=auto", "runtime.deterministic=true"), processes=2, threads=1)
     assert timed
     assert timed.batch == 16
@@ -42,4 +43,10 @@ def test_steps_are_timed_side_by_side(small: Configure) -> None:
 @pytest.mark.parametrize("program", ["/bin/false", "/nowhere/python"])
 def test_what_cannot_be_run_is_not_timed(small: Configure, program: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", program)
+    assert pace(small(), processes=2, threads=1) is None
+
+
+@pytest.mark.ray
+def test_a_machine_that_has_too_much_to_do_is_not_timed(small: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mixem.pace.LIMIT_SECONDS", 0.2)  # torch is not loaded by then
     assert pace(small(), processes=2, threads=1) is None

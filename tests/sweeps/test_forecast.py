@@ -150,7 +150,10 @@ def test_steps_are_timed_where_it_is_worth_it(
 
 @pytest.mark.ray
 @pytest.mark.long
-def test_a_long_sweeps_steps_are_timed_for_its_dry_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_long_sweeps_steps_are_timed_for_its_dry_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mixem.pace.LIMIT_SECONDS", 240)
     plan = plan_of(tmp_path, config={"train": {"epochs": 100_000}, "runtime": {"device": "cpu"}}, axes=AXES)
     run_sweep(plan, Launch(), dry_run=True)
     said = capsys.readouterr().out.splitlines()
