@@ -89,7 +89,7 @@ def summary(findings: Findings, lines: list[Line], facts: Mapping[str, str]) -> 
     if pick:
         text.append(f"- configuration: {wording.settings_of(findings.labels(pick.settings)).striptags()}")
         text.append(f"- criterion: {pick.criterion}, {wording.criterion_value(pick, 4)}")
-        if findings.ties:
+        if findings.ties and findings.ties.compared > 1:
             text.append(f"- ties: {wording.ties_of(findings.ties)}")
     text.append(f"- trials: {wording.trial_counts(findings)}; trained on {findings.trained_on}")
     text.append(f"- {', '.join(f'{name} {_escaped(value)}' for name, value in facts.items())}")

@@ -74,7 +74,7 @@ def _how_good(findings: Findings) -> Card:
 def _best(findings: Findings) -> Iterator[Markup]:
     """Which configuration is the most accurate, seen with the labels."""
     best = findings.most_accurate
-    if best is None or findings.pick is None:
+    if best is None or findings.pick is None or len(findings.configurations) == 1:
         return
     accuracy = f"{percent(findings.accuracies[best.key].mean)}\u00a0%"
     if best.key == findings.pick.configuration:
@@ -102,7 +102,9 @@ def _chosen_by(findings: Findings, pick: Selection) -> Card:
     lines: list[str] = [
         "Lowest of all, without labels." if findings.ranks.get(pick.configuration) == 1 else "Without labels."
     ]
-    if ties and not ties.why_none:
+    if len(findings.configurations) == 1:
+        lines = ["The only configuration."]
+    elif ties and ties.compared > 1 and not ties.why_none:
         lines = [f"{lines[0]} Standard error of a difference: {ties.error:.2g}."]
     if aside := wording.set_aside(findings):
         lines.append(f"{aside}.")

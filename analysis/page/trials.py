@@ -64,7 +64,7 @@ def trials(findings: Findings, cells: bool) -> Section:
     blocks: list[Block] = [_table(findings, rows), *([curves] if curves else [])]
     decimals, preset = decimals_of(findings), _preset(findings)
     folds = [_fold(findings, row, metrics.get(row["trial"], {}), preset, decimals, cells) for row in rows]
-    blocks.append(Fold("Each trial by itself: settings, commands, curves, scores", folds))
+    blocks.append(Fold("Each trial by itself: settings, commands, curves, scores", folds, "each-trial"))
     return Section("trials", "All trials", blocks)
 
 

@@ -106,7 +106,7 @@
     if (target) (target.closest("details") || target).scrollIntoView();
   };
 
-  // a sweep under way: the page loads itself anew, with sort, filter and open folds as they were
+  // a sweep under way: the page loads itself anew, with sort, filter, place and open folds as they were
   const RENEW = 20000;
   const STALE = 30;
   const place = `mixem ${location.pathname}`;
@@ -114,16 +114,20 @@
     const head = document.querySelector("th[aria-sort]");
     const sort = head && [head.cellIndex, head.getAttribute("aria-sort") === "descending"];
     const filter = document.querySelector(".filter input")?.value ?? "";
+    const typing = document.activeElement?.type === "search";
+    const across = document.querySelector("table.trials")?.closest(".scroll").scrollLeft;
     const folds = all("details[open] > div[id]").map((inner) => inner.id);
-    sessionStorage.setItem(place, JSON.stringify({ sort, filter, folds }));
+    sessionStorage.setItem(place, JSON.stringify({ sort, filter, typing, across, folds }));
   };
   const recall = () => {
-    const { sort, filter, folds } = JSON.parse(sessionStorage.getItem(place) ?? "{}");
+    const { sort, filter, typing, across, folds } = JSON.parse(sessionStorage.getItem(place) ?? "{}");
     sessionStorage.removeItem(place);
     const table = document.querySelector("table.trials");
     const input = document.querySelector(".filter input");
     if (sort && table) sortBy(table, ...sort);
     if (filter && input) { input.value = filter; input.dispatchEvent(new Event("input")); }
+    if (typing && input) input.focus({ preventScroll: true });
+    if (across && table) table.closest(".scroll").scrollLeft = across;
     for (const id of folds ?? []) document.getElementById(id)?.closest("details")?.setAttribute("open", "");
   };
   const follow = (stamp) => {

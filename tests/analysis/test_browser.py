@@ -18,7 +18,7 @@ from analysis.live import write_live
 from analysis.news import News
 from analysis.report import write_report
 from mixem.run import Status
-from tests.analysis.run_folder import RunBuilder
+from tests.analysis.run_folder import Axes, RunBuilder
 
 pytestmark = pytest.mark.slow
 CHROMIUM = shutil.which("chromium")
@@ -133,6 +133,25 @@ def test_the_first_screen_holds_all_answers(desk: Opened) -> None:
     assert desk.value("() => document.querySelectorAll('.card').length") == 4
     assert bottom_of(desk, ".card") < WIDTHS["desk"][1]
     assert bottom_of(desk, ".beside .heat") < WIDTHS["desk"][1]
+
+
+@pytest.mark.parametrize(("side", "rows"), [(3, 1), (5, 3)])
+def test_panels_stand_beside_one_another_on_the_first_screen(
+    browser: Any, tmp_path: Path, side: int, rows: int
+) -> None:
+    """Those of the paper's grid in one row."""
+    values = [0.0, 0.01, 0.05, 0.1, 0.2][:side]
+    axes: Axes = {f"loss.lambda{number}": values for number in (2, 3, 4)} | {"seed": [0]}
+    run = RunBuilder(tmp_path / "run", axes=axes).finish_all()
+    opened = open_page(browser, write_live(run.path, News("", moving=False)))
+    boxes = """s => [...document.querySelectorAll(s)].map(e => e.getBoundingClientRect()).map(b => [b.top, b.right])"""
+    panels = opened.value(boxes, ".beside .heat")
+    assert len(panels) == side
+    assert len({top for top, _ in panels}) == rows
+    assert max(right for _, right in panels) <= opened.value(boxes, ".beside .heats")[0][1]
+    assert bottom_of(opened, ".beside") < WIDTHS["desk"][1]
+    save(opened, f"panels-{side}")
+    opened.page.context.close()
 
 
 def test_a_phone_shows_the_answers_first(browser: Any, alone: Path) -> None:
@@ -334,9 +353,14 @@ def test_a_page_of_a_sweep_under_way_becomes_the_finished_one(browser: Any, tmp_
     assert "Nothing has moved" not in text.text_content()
     opened.page.get_by_label("Filter trials").fill(first)
     opened.page.locator("table.trials thead button", has_text="Criterion").click()
+    opened.page.locator("details:has(> #each-trial) > summary").click()
+    opened.page.locator(f"details:has(> #trial-{first}) > summary").click()
+    opened.page.get_by_label("Filter trials").focus()
     run.finish(last)
     write_report(run.findings())
     opened.page.wait_for_function("() => !document.getElementById('as-of')", timeout=60_000)
+    assert opened.page.locator(f"#trial-{first}").is_visible()
+    assert opened.value("() => document.activeElement.type") == "search"
     assert column(opened, 0) == [first]
     assert opened.page.locator("th[aria-sort=ascending]").text_content() == "Criterion"
     assert opened.messages == []

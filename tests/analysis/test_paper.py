@@ -1,5 +1,7 @@
 """What a report writes for issues and papers: summary.md, table.tex, table.csv, and a run's fingerprint."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -23,6 +25,15 @@ def test_a_summary_is_short_and_has_one_table(written: RunBuilder) -> None:
     assert text[0] == "## sweep: MIX'EM on fashion\\_mnist"
     assert sum(line.startswith("|---") for line in lines) == 1
     assert f"fingerprint {fingerprint(written.findings())}" in text[-1]
+
+
+def test_the_summary_of_one_configuration_knows_of_no_ties(tmp_path: Path) -> None:
+    run = RunBuilder(tmp_path / "run", axes={"seed": [0, 1]}).finish_all()
+    run.run.report_folder.mkdir()
+    write_paper(run.findings())
+    text = run.run.report.summary_file.read_text()
+    assert "ties" not in text
+    assert "nan" not in text
 
 
 def test_the_tables_hold_the_scores_and_their_intervals(written: RunBuilder) -> None:

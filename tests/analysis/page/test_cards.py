@@ -1,5 +1,7 @@
 """The answers of the first screen."""
 
+from pathlib import Path
+
 from markupsafe import Markup
 
 from analysis.page.blocks import Card, Cards
@@ -23,6 +25,19 @@ def test_the_four_answers_are_given(small: RunBuilder) -> None:
     assert shown["Configuration"].command == "mixem export small -o best"
     assert "from 2 seeds" in text_of(shown["How good"])
     assert "Runner-up: λ2 = " in text_of(shown["Chosen by the criterion"])
+
+
+def test_one_configuration_is_compared_with_none(tmp_path: Path) -> None:
+    shown = cards_of(RunBuilder(tmp_path / "run", axes={"seed": [0, 1]}).finish_all())
+    assert text_of(shown["Chosen by the criterion"]).endswith("The only configuration.")
+    assert "accurate" not in text_of(shown["How good"])
+
+
+def test_one_that_has_finished_has_no_difference_yet(small: RunBuilder) -> None:
+    for trial, config in small.configs.items():
+        if config.loss.lambda2 == config.loss.lambda4 == 0:
+            small.finish(trial)
+    assert text_of(cards_of(small)["Chosen by the criterion"]).endswith("Lowest of all, without labels.")
 
 
 def test_a_difference_is_in_neutral_ink_unless_its_interval_excludes_0(small: RunBuilder) -> None:
