@@ -103,6 +103,7 @@ PROJECTION_CAPTION = (
 )
 
 
+TRIAL_CLUSTERS = "Some test images of each cluster. A cluster's number means nothing beyond its trial."
 GALLERY_CAPTION = "Images by dominant component (argmax), drawn at random."
 
 

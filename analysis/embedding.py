@@ -73,6 +73,18 @@ def load_embedding(folder: TrialFolder) -> Embedding:
     )
 
 
+def load_examples(folder: TrialFolder, clusters: Numbers) -> tuple[Numbers, Images]:
+    """Which clusters the images that a trial kept are in, (E,), and these, in a random order.
+
+    `clusters`: of all test images. Raises CheckpointError where the images are absent or damaged.
+    """
+    arrays = _arrays(folder.examples_file, ("positions", "images"))
+    positions, images = arrays["positions"], arrays["images"]
+    if not _are_examples(positions, images, len(clusters)):
+        raise CheckpointError(f"{folder.path}: damaged arrays (its examples do not fit)")
+    return clusters[positions.astype(np.int64)], images.astype(np.uint8).transpose(0, 2, 3, 1)
+
+
 ClustersOf = Callable[[str], Numbers | None]
 """The clusters (N,) of the test images by a trial, given by its hash. None where they are absent or damaged."""
 
@@ -123,18 +135,26 @@ def _check_shapes(
         if f"{array.dtype.kind}{array.ndim}" != expected.get(key, "U1"):
             raise CheckpointError(f"{folder.path}: damaged arrays ({key}: {array.dtype} {array.shape})")
     count = len(embedding["clusters"])
-    positions, images = examples.get("positions", np.zeros(0)), examples.get("images", np.zeros((0, 1, 1, 1)))
     fits = (
         all(len(array) == count for array in embedding.values())
         and count > 0
         and 0 < embedding["p"].shape[1] < MAX_GROUPS
-        and len(positions) == len(images)
-        and images.shape[1] in (1, 3)
-        and all(0 <= int(position) < count for position in positions.tolist())
+        and (not examples or _are_examples(examples["positions"], examples["images"], count))
         and all(_are_numbers(array) for key, array in embedding.items() if key in ("clusters", LABELS))
     )
     if not fits:
         raise CheckpointError(f"{folder.path}: damaged arrays (their sizes do not fit)")
+
+
+def _are_examples(positions: NDArray[np.generic], images: NDArray[np.generic], count: int) -> bool:
+    """Whether they are places among so many test images, and an image for each."""
+    kinds = [f"{array.dtype.kind}{array.ndim}" for array in (positions, images)]
+    return (
+        kinds == ["i1", "u4"]
+        and len(positions) == len(images)
+        and images.shape[1] in (1, 3)
+        and all(0 <= int(position) < count for position in positions.tolist())
+    )
 
 
 def _are_numbers(array: NDArray[np.generic]) -> bool:

@@ -3,7 +3,7 @@
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from joblib import Parallel, delayed
 from matplotlib.figure import Figure
 
 from analysis import wording
-from analysis.embedding import Embedding
+from analysis.embedding import Embedding, load_examples
 from analysis.figures.audit import audit_panels, draw_audit
 from analysis.figures.cluster_count import draw_cluster_counts
 from analysis.figures.components import class_rows, draw_class, draw_gallery, gallery, labels_of, shown_classes
@@ -31,17 +31,21 @@ from analysis.figures.save import read_inline, remove_figures, write_figure
 from analysis.figures.scatter import draw_scatter, scatter_data
 from analysis.figures.value import Value, is_shown
 from analysis.findings import Findings
-from analysis.page.blocks import Gallery, Picture
+from analysis.page.blocks import Gallery, Picture, Strips
 from analysis.page.clusters import ClusterPortrait, write_clusters_page
-from analysis.page.galleries import class_gallery, component_gallery, doubtful_gallery
+from analysis.page.galleries import class_gallery, cluster_strips, component_gallery, doubtful_gallery
 from analysis.page.links import point_titles
 from analysis.portraits import portraits
 from analysis.results import one_line
 from analysis.selection import LAMBDAS
-from mixem.files import is_local, is_storage_error
+from mixem.errors import CheckpointError
+from mixem.files import each, is_local, is_storage_error
+from mixem.run import Status
 
 logger = logging.getLogger(__name__)
 
+MAX_TRIALS = 40
+"""Trials with the lowest criterion whose clusters are shown."""
 MAX_PANELS = 24
 """A grid with more values of lambda2 is shown as a sampled one."""
 DESCRIPTIONS = {
@@ -82,6 +86,8 @@ class Pictures:
     """How many classes have images."""
     clusters: Sequence[ClusterPortrait]
     """The clusters' images, which have a page of their own, too; empty without one."""
+    trials: Mapping[str, Strips]
+    """Images of the clusters of trials that kept some, by the trials' hashes."""
     missing: str
     """Why nothing of the components is shown, or no images; empty where all is."""
     remarks: Mapping[str, str]
@@ -92,7 +98,8 @@ class Pictures:
     @classmethod
     def none(cls, findings: Findings) -> Self:
         """Nothing is drawn yet."""
-        return cls({}, {}, {}, _is_grid(findings), class_count=0, clusters=(), missing="", remarks={}, failures={})
+        empty: dict[str, Strips] = {}
+        return cls({}, {}, {}, _is_grid(findings), 0, (), trials=empty, missing="", remarks={}, failures={})
 
 
 @dataclass(frozen=True)
@@ -166,6 +173,7 @@ def write_pictures(findings: Findings, folder: Path, photographs: bool = True) -
         heatmaps=heatmaps,
         class_count=len(labels_of(trial)) if trial else 0,
         clusters=_add_clusters(findings, album) if photographs else (),
+        trials=_trial_clusters(findings, album) if photographs else {},
         missing=missing,
         remarks=album.remarks,
         failures=album.failures,
@@ -179,6 +187,25 @@ def _add_clusters(findings: Findings, album: Album) -> Sequence[ClusterPortrait]
             write_clusters_page(album.folder / CLUSTERS_PAGE, f"{findings.spec.name}: the clusters of the pick", shown)
             return shown
     return ()
+
+
+def _trial_clusters(findings: Findings, album: Album) -> Mapping[str, Strips]:
+    """Images of the clusters of the best trials by the criterion, as far as they have kept any."""
+
+    def strips(trial: str) -> Strips | None:
+        clusters = findings.clusters_of(trial)
+        if clusters is None:
+            return None
+        with suppress(CheckpointError):
+            return cluster_strips(clusters, *load_examples(findings.run.trial(trial), clusters))
+        return None
+
+    with album.attempt("clusters of the trials"):
+        losses = findings.losses[findings.spec.criterion].sort_values(kind="stable")
+        best = [str(trial) for trial in losses.index if findings.statuses[trial] == Status.FINISHED][:MAX_TRIALS]
+        shown = zip(best, each(findings.run.path, strips, best), strict=True)
+        return {trial: some for trial, some in shown if some}
+    return {}
 
 
 def _add_galleries(album: Album, findings: Findings, trial: Embedding) -> None:

@@ -129,6 +129,15 @@ class Gallery:
 
 
 @dataclass(frozen=True)
+class Strips:
+    """Strips of images that have no file of their own."""
+
+    strips: Sequence[Strip]
+    caption: str
+    macro: ClassVar = "strips"
+
+
+@dataclass(frozen=True)
 class Stamp:
     """When the page of a sweep under way was written, and how far the sweep was."""
 
@@ -257,6 +266,7 @@ Block = (
     | Table
     | Drawing
     | Gallery
+    | Strips
     | Portraits
     | Heatmap
     | Curves

@@ -2,13 +2,19 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from analysis import captions
+from analysis.embedding import Images, Numbers
 from analysis.figures.components import MAX_GALLERY_ROWS, MAX_TITLE, ClassRows, ComponentRow, gallery_heading
 from analysis.figures.doubtful import HEADING, MAX_ROWS, DoubtfulRow
 from analysis.figures.lettering import fitting
 from analysis.formats import plural
-from analysis.page.blocks import Gallery, Strip
+from analysis.page.blocks import Gallery, Strip, Strips
 from analysis.page.sprites import sprite
+
+TRIAL_IMAGES, TRIAL_SIDE = 8, 24
+"""Images of a cluster in a trial's own section, and their pixels at most: there are many trials."""
 
 
 def component_gallery(name: str, rows: Sequence[ComponentRow]) -> Gallery:
@@ -19,6 +25,16 @@ def component_gallery(name: str, rows: Sequence[ComponentRow]) -> Gallery:
         if len(row.images)
     ]
     return Gallery(name, gallery_heading(rows), strips, captions.GALLERY_CAPTION)
+
+
+def cluster_strips(clusters: Numbers, of: Numbers, images: Images) -> Strips:
+    """A strip for each cluster of a trial; `clusters`: of all test images; `of`: those of the ones to show."""
+    strips = [
+        Strip(f"cluster {number}", plural(int(size), "image"), sprite(some, TRIAL_SIDE), len(some))
+        for number, size in zip(*np.unique(clusters, return_counts=True), strict=True)
+        if len(some := images[of == number][:TRIAL_IMAGES])
+    ]
+    return Strips(strips[:MAX_GALLERY_ROWS], captions.TRIAL_CLUSTERS)
 
 
 def doubtful_gallery(name: str, rows: Sequence[DoubtfulRow]) -> Gallery:

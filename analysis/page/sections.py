@@ -53,7 +53,7 @@ def page_of(findings: Findings, pictures: Pictures, stamp: Stamp | None = None) 
     spec = findings.spec
     sections = [
         _values(findings, pictures),
-        trials(findings, pictures.heatmaps),
+        trials(findings, pictures.heatmaps, pictures.trials),
         _choice(findings),
         _audit(findings, pictures),
         _early(findings, pictures),

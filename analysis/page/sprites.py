@@ -17,10 +17,10 @@ GAP = 1
 """Transparent pixels to either side of an image."""
 
 
-def sprite(images: Images) -> str:
-    """Images (n, h, w, 1 or 3) side by side, as a `data:` address."""
+def sprite(images: Images, largest: int = MAX_SIDE) -> str:
+    """Images (n, h, w, 1 or 3) side by side, as a `data:` address; `largest`: the side that they have at most."""
     colours = np.broadcast_to(images, (*images.shape[:3], 3))
-    side = min(MAX_SIDE, images.shape[1])
+    side = min(largest, images.shape[1])
     if side < images.shape[1]:
         resized = [np.asarray(Image.fromarray(np.ascontiguousarray(c)).resize((side, side))) for c in colours]
         colours = np.stack(resized)

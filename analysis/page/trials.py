@@ -22,12 +22,13 @@ from analysis.page.blocks import (
     Paragraph,
     Row,
     Section,
+    Strips,
     Table,
     numeric,
     score_heading,
     warning,
 )
-from analysis.page.curves import Thinned, all_curves, metrics_of, trial_curves
+from analysis.page.curves import all_curves, metrics_of, trial_curves
 from analysis.page.links import point_titles, trial_link
 from analysis.results import CONFIG_COLUMNS, TERMS
 from analysis.selection import PLACE_COLUMNS
@@ -48,10 +49,10 @@ TRIAL_ORDER = (
 """The order of the table of trials."""
 
 
-def trials(findings: Findings, cells: bool) -> Section:
+def trials(findings: Findings, cells: bool, clusters: Mapping[str, Strips]) -> Section:
     """The curves of all trials, their table, best criterion first, and each by itself.
 
-    `cells`: whether a heatmap has a cell for each configuration.
+    `cells`: whether a heatmap has a cell for each configuration; `clusters`: images of them, by the trials' hashes.
     """
     criterion = findings.losses[findings.spec.criterion].to_numpy()
     order = findings.results["status"].map({status.value: i for i, status in enumerate(TRIAL_ORDER)})
@@ -63,7 +64,9 @@ def trials(findings: Findings, cells: bool) -> Section:
     curves = all_curves(findings, metrics, point_titles(findings))
     blocks: list[Block] = [_table(findings, rows), *([curves] if curves else [])]
     decimals, preset = decimals_of(findings), _preset(findings)
-    folds = [_fold(findings, row, metrics.get(row["trial"], {}), preset, decimals, cells) for row in rows]
+    found = {hash: (trial_curves(metrics.get(hash, {})), clusters.get(hash)) for hash in table["trial"]}
+    shown = {hash: [block for block in some if block] for hash, some in found.items()}
+    folds = [_fold(findings, row, shown[row["trial"]], preset, decimals, cells) for row in rows]
     blocks.append(Fold("Each trial by itself: settings, commands, curves, scores", folds, "each-trial"))
     return Section("trials", "All trials", blocks)
 
@@ -124,9 +127,14 @@ def _marks(findings: Findings, hash: str, picked: bool) -> Iterator[str]:
 
 
 def _fold(
-    findings: Findings, row: Mapping[Any, Any], metrics: Thinned, preset: Config | None, decimals: int, cells: bool
+    findings: Findings,
+    row: Mapping[Any, Any],
+    shown: Sequence[Block],
+    preset: Config | None,
+    decimals: int,
+    cells: bool,
 ) -> Fold:
-    """A trial by itself."""
+    """A trial by itself; `shown`: its curves and the images of its clusters."""
     hash, finished = str(row["trial"]), row["status"] == Status.FINISHED
     settings = findings.labels({key: row[key] for key in findings.shown_settings})
     parts = [*(f"{symbol(key)} = {label}" for key, label in settings.items()), f"seed {number(row['seed'], 0)}"]
@@ -141,8 +149,7 @@ def _fold(
         blocks.append(warning(f"{str(row['status']).capitalize()}: {row['reason']}"))
     blocks += map(warning, lines_of(row["warnings"]))
     blocks.append(Definitions(list(_facts(findings, row, preset, decimals))))
-    if curves := trial_curves(metrics):
-        blocks.append(curves)
+    blocks += shown
     blocks.append(Code(wording.trial_commands(folder_of(findings), hash, row["status"], _assignments(findings, row))))
     return Fold(summary, blocks, f"trial-{hash}", f"trial {mark}")
 

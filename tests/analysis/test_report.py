@@ -187,9 +187,29 @@ def embedded(one_seed: RunBuilder) -> RunBuilder:
 def test_the_page_shows_what_the_components_hold(embedded: RunBuilder) -> None:
     page, folder = read(embedded), embedded.run.report_folder
     assert all(name in page.text for name in PHOTOGRAPHS)
-    assert sum(address.startswith("data:image/webp;base64,") for address in page.addresses) == 4 + 1 + 2 + 2
+    assert sum(address.startswith("data:image/webp;base64,") for address in page.addresses) == 4 + 1 + 2 + 2 + 8
     assert page.drawings > {"confusion", "projection"}
     assert all((folder / name).with_suffix(kind).exists() for name in PHOTOGRAPHS for kind in (".svg", ".pdf"))
+
+
+def test_every_trial_shows_images_of_its_clusters(embedded: RunBuilder) -> None:
+    for place, trial in enumerate(embedded.configs):
+        embedded.embed(trial, seed=place)
+    embedded.run.report_folder.mkdir()
+    shown = pictures.write_pictures(embedded.findings(), embedded.run.report_folder).trials
+    assert list(shown) == list(embedded.findings().losses["reference"].sort_values().index)
+    for strips in shown.values():
+        assert [strip.heading for strip in strips.strips] == [f"cluster {number}" for number in range(4)]
+        assert [strip.note for strip in strips.strips] == ["12 images", "27 images", "20 images", "1 image"]
+        assert [strip.count for strip in strips.strips] == [8, 8, 8, 1]
+
+
+def test_a_trial_with_damaged_examples_shows_no_clusters(embedded: RunBuilder) -> None:
+    first = next(iter(embedded.configs))
+    embedded.folder(first).examples_file.write_bytes(b"cut short")
+    page = read(embedded)
+    assert "could not be drawn" not in page.text
+    assert "A cluster's number means nothing" in page.text, "of the other trial"
 
 
 def test_without_pictures_none_of_the_data_is_shown(embedded: RunBuilder) -> None:

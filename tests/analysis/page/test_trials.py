@@ -14,4 +14,4 @@ def test_a_trial_names_what_differs_from_the_preset_of_its_sweep(name: str, tmp_
     """Whichever it is, also one that starts from an encoder."""
     run = RunBuilder(tmp_path / "run", axes={"loss.lambda2": [0.37, 0.38]}).finish_all()
     run.spec(preset=name)
-    assert "loss.lambda2 = 0.37 (preset: " in str(trials(run.findings(), cells=True))
+    assert "loss.lambda2 = 0.37 (preset: " in str(trials(run.findings(), cells=True, clusters={}))
