@@ -15,7 +15,7 @@ from mixem.checkpoint import load_tensors
 from mixem.config import Config
 from mixem.data.opening import max_megapixels
 from mixem.data.picture import read_picture, square_of
-from mixem.errors import CheckpointError, ConfigError, DataError
+from mixem.errors import CheckpointError, ConfigError, DataError, MixemError
 from mixem.experiment import load_weights
 from mixem.files import run_path
 from mixem.model import AnyModel, MixtureModel, SimCLR, build
@@ -114,13 +114,13 @@ def _as_picture(pixels: NDArray[np.uint8]) -> Image.Image:
 def load_model(folder: Path | str, overrides: Iterable[str] = ()) -> TrainedModel:
     """The model in a trial's folder, or in one that holds best.yaml and best.safetensors, such as a run folder.
 
-    Raises ConfigError where the folder holds no configuration, CheckpointError for weights that are absent, damaged or
-    do not fit it.
+    Raises ConfigError for a folder that is none of these, CheckpointError for a run folder with nothing to pick yet,
+    and for weights that are absent, damaged or do not fit the configuration.
     """
     trial, exported = StageFolder(run_path(folder), TrialRecord), Run.at(folder).best_files
     config_file, weights_file = exported if exported[0].exists() else (trial.config_file, trial.weights_file)
     if not config_file.exists():
-        raise ConfigError(f"{folder}: holds neither best.yaml nor config.yaml; {_way_to_weights(folder)}")
+        raise _without_model(folder)
     config = load_config(config_file, overrides)
     tensors = load_tensors(weights_file)[0] if weights_file == exported[1] else load_weights(trial)
     centres = tensors.pop(CENTRES, None)
@@ -128,11 +128,12 @@ def load_model(folder: Path | str, overrides: Iterable[str] = ()) -> TrainedMode
     return TrainedModel(config, model, weights_file, None if centres is None else centres.numpy())
 
 
-def _way_to_weights(folder: Path | str) -> str:
-    """How a folder without a configuration, or another one, comes to weights."""
+def _without_model(folder: Path | str) -> MixemError:
+    """The error of a folder without a configuration: of a run that has nothing to pick yet, or of another kind."""
+    problem = f"{folder}: holds neither best.yaml nor config.yaml;"
     if Run.at(folder).is_there:
-        return f"`mixem report {folder}` writes them once a trial can be picked"
-    return "a run folder, a trial's in it, or what `mixem export` has written is needed"
+        return CheckpointError(f"{problem} `mixem report {folder}` writes them once a trial can be picked")
+    return ConfigError(f"{problem} a run folder, a trial's in it, or what `mixem export` has written is needed")
 
 
 def load_baseline(folder: Path | str, overrides: Iterable[str] = ()) -> TrainedBaseline:
