@@ -202,8 +202,8 @@ def _has_gpu() -> bool:
 
 def _reckoned(plan: Plan, pictures: Survey, table: Sequence[Measured]) -> Expected:
     """What is left of a plan, and what that takes."""
-    sweep, missing = _forecast(plan, pictures, table)
     config, workers = next(iter(plan.trials.values())), Workers.of_this_machine(plan.spec.resources)
+    sweep, missing = _forecast(plan, pictures, workers, table)
     place = place_of(config, plan.spec.resources, workers, config.train.threads)
     rate, _ = from_table(Work("train", config, Division(0, 0), 0), place, table)
     reading, sorting = pictures.total * pictures.seconds / cores(), pictures.total * rate.validated / 2
@@ -213,15 +213,14 @@ def _reckoned(plan: Plan, pictures: Survey, table: Sequence[Measured]) -> Expect
 def _table(largest: Plan, pictures: Survey, minutes: float) -> Sequence[Measured]:
     """What estimates of this plan and of smaller ones go by: a step timed here, where the minutes are worth it."""
     workers = Workers.of_this_machine(largest.spec.resources)
-    sweep, _ = _forecast(largest, pictures, TABLE)
+    sweep, _ = _forecast(largest, pictures, workers, TABLE)
     worth = 60 * minutes >= WORTH_TIMING and is_worth_timing(sweep, largest, workers)
     return timed(largest, workers) if worth else TABLE
 
 
-def _forecast(plan: Plan, pictures: Survey, table: Sequence[Measured]) -> tuple[Forecast, list[str]]:
+def _forecast(plan: Plan, pictures: Survey, workers: Workers, table: Sequence[Measured]) -> tuple[Forecast, list[str]]:
     """What the sweep alone takes, and the trials that it has left."""
     snapshot = plan.snapshot()
-    workers = Workers.of_this_machine(plan.spec.resources)
     counts = {"train": pictures.training, "test": pictures.scored}
     missing = plan.missing(snapshot, retry_failed=True)
     sweep = forecast(plan, snapshot, missing, lambda config, split: counts[split], workers, table)
