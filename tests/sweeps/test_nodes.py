@@ -162,6 +162,13 @@ def config(pretrain: int, train: int) -> dict[str, Any]:
     }
 
 
+def wait_until_half_way(driver: Process, run: Path, count: int) -> None:
+    """Wait until so many trials are under way."""
+    wait_for(lambda: driver.poll() is not None or sum(len(rows) >= 5 for rows in under_way(run).values()) == count)
+    if driver.poll() is not None:
+        pytest.fail(f"it has ended by itself\n{output_of(driver)}")
+
+
 def test_trials_of_a_killed_worker_and_of_a_lost_node_go_on(host: Host, nodes: Nodes, tmp_path: Path) -> None:
     """From their last saved states. The node that is lost has trained the base encoder."""
     run = host.home / "run"
@@ -171,7 +178,10 @@ def test_trials_of_a_killed_worker_and_of_a_lost_node_go_on(host: Host, nodes: N
     wait_for(lambda: any(run.glob("base/*/metrics.csv")) or driver.poll() is not None)
     lost, kept = sorted(nodes, key=lambda node: not trainers(node))
     assert (len(trainers(lost)), len(trainers(kept))) == (1, 0), "one node trains the base encoder"
-    wait_for(lambda: driver.poll() is not None or sum(len(rows) >= 5 for rows in under_way(run).values()) == 2)
+    wait_until_half_way(driver, run, 1)
+    (early,) = trainers(lost)
+    early.suspend()  # its worker is there already: it would train all before the other node's has started
+    wait_until_half_way(driver, run, 2)
     (worker,) = trainers(kept)
     worker.kill()
     kill(lost)
