@@ -2,8 +2,9 @@
 
 Two judges: the silhouette of the clusters (Rousseeuw 1987), and how well they agree between seeds (Ben-Hur et al.
 2002; Lange et al. 2004), by the adjusted Rand index, which chance does not raise with the number. Each keeps what it
-cannot tell from its best; what both keep is left. A judge needs two values for each number to know its own noise: two
-seeds for the silhouette, three for the agreement, whose values are pairs of seeds.
+cannot tell from its best; what both keep is left, and is recommended where it is one number between others that were
+tried. A judge needs two values for each number to know its own noise: two seeds for the silhouette, three for the
+agreement, whose values are pairs of seeds.
 """
 
 from collections.abc import Sequence
@@ -53,6 +54,16 @@ class ClusterCounts:
         """The numbers that both keep or, where one is unknown, those of the other."""
         kept = [set(kept) for kept in (self.by_silhouette, self.by_agreement) if kept]
         return tuple(sorted(set.intersection(*kept))) if kept else ()
+
+    @property
+    def beyond(self) -> str | None:
+        """Where better numbers may lie that were not tried, if the one left is the first or last: smaller or larger.
+
+        A best value at the edge of what was tried is no optimum. Two clusters are the fewest there can be.
+        """
+        if self.left == self.numbers[:1] and self.left != (2,):
+            return "smaller"
+        return "larger" if self.left == self.numbers[-1:] else None
 
     def _kept(self, values: Floats) -> tuple[int, ...]:
         if values.shape[1] < 2 or np.isnan(values).any():

@@ -237,6 +237,9 @@ def cluster_counts(data: "ClusterCounts") -> str:
     said = f"{said[:1].upper()}{said[1:]} clusters"
     if len(known) == 1:
         return f"{said}; the other judge is not known with its noise, so take it with care. {NEEDED}"
+    if data.beyond:
+        edge = {"smaller": "smallest", "larger": "largest"}[data.beyond]
+        return f"{said}, the {edge} number tried: nothing is recommended before {data.beyond} ones are tried, too."
     if len(data.left) == 1:
         return f"{said}: {data.left[0]} clusters are recommended, without labels."
     if data.left:

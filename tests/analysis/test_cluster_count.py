@@ -44,6 +44,17 @@ def test_judges_that_disagree_recommend_nothing() -> None:
     assert wording.cluster_counts(data).endswith("the two disagree, and nothing is recommended.")
 
 
+@pytest.mark.parametrize(
+    ("order", "words"), [([1, 0, 2], "3 clusters, the smallest"), ([0, 2, 1], "5 clusters, the largest")]
+)
+def test_the_edge_of_what_was_tried_is_not_recommended(order: list[int], words: str) -> None:
+    data = counts(SURE[order], SURE[order])
+    assert f"is best with {words} number tried: nothing is recommended before" in wording.cluster_counts(data)
+    shares = np.full(3, 0.1)
+    fewest = ClusterCounts((2, 3, 4), SURE[[1, 0, 2]], SURE[[1, 0, 2]], shares, shares)
+    assert wording.cluster_counts(fewest).endswith(": 2 clusters are recommended, without labels.")
+
+
 def test_what_was_not_measured_judges_nothing() -> None:
     unknown = np.full((3, 0), np.nan)
     data = counts(SURE, unknown)
