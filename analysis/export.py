@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.findings import Findings
 from analysis.results import CLUSTERINGS, one_line
-from analysis.wording import decided, difference, start
+from analysis.wording import compare_with_care, decided, difference, start
 from mixem.config import Config
 from mixem.errors import CheckpointError, ConfigError
 from mixem.files import write_bytes, write_text
@@ -133,8 +133,7 @@ def _comments(findings: Findings, row: dict[str, Any], picked: bool) -> Iterator
     if picked and findings.pick:
         pick = findings.pick
         yield f"picked by criterion {spec.criterion}{weights}: mean {pick.mean:.6g}, n = {pick.n}"
-        if reason := decided(findings):
-            yield reason
+        yield from filter(None, (decided(findings), compare_with_care(findings).striptags()))
         lowest = f", the lowest of seeds {_joined(seeds)}" if len(seeds) > 1 else ""
         yield f"seed {int(row['seed'])}{lowest}: {value:.6g}"
     else:

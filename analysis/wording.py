@@ -27,7 +27,7 @@ from analysis.formats import (
 )
 from analysis.labels import plain
 from analysis.results import one_line
-from analysis.selection import LAMBDAS
+from analysis.selection import LAMBDAS, not_comparable
 from analysis.statistics import Spread
 from mixem.config import Criterion, LossWeights
 from mixem.records import FIRST_SEEDS, AxisRange, RunSpec, Shard
@@ -239,7 +239,8 @@ def cluster_counts(data: "ClusterCounts") -> str:
         return f"{said}; the other judge is not known with its noise, so take it with care. {NEEDED}"
     if data.beyond:
         edge = {"smaller": "smallest", "larger": "largest"}[data.beyond]
-        return f"{said}, the {edge} number tried: nothing is recommended before {data.beyond} ones are tried, too."
+        number = f"{said}: {data.left[0]} is the {edge} number tried"
+        return f"{number}, and nothing is recommended before {data.beyond} ones are tried, too."
     if len(data.left) == 1:
         return f"{said}: {data.left[0]} clusters are recommended, without labels."
     if data.left:
@@ -420,13 +421,17 @@ def trial_to_export(pick: "Selection") -> Markup:
     return Markup("<code>{}</code>{}").format(pick.representative, why)
 
 
-def compare_with_care(settings: Sequence[str]) -> Markup:
-    """That the criterion's values cannot be compared across settings."""
+def compare_with_care(findings: "Findings") -> Markup:
+    """That the criterion's values cannot be compared across settings, and what can; empty where they can."""
+    settings = not_comparable(findings.varying)
+    if not settings:
+        return Markup("")
+    counts = f" {cluster_counts(findings.cluster_counts)}" if findings.cluster_counts else ""
     text = (
         "{} The sweep varies {}, which changes what the validation loss measures; "
-        "its values are no fair comparison across them."
+        "its values are no fair comparison across them.{}"
     )
-    return Markup(text).format(strong("Compare with care."), ", ".join(settings))
+    return Markup(text).format(strong("Compare with care."), ", ".join(settings), counts)
 
 
 def starts(starts: "Starts", context: "Sequence[MethodScores]") -> str:
@@ -663,9 +668,9 @@ def ended(kind: str, hash: str, status: str, reason: str) -> str:
 
 
 def picked(findings: "Findings", pick: "Selection") -> str:
-    """What is picked, and how."""
+    """What is picked, how, and what speaks against it."""
     line = f"picked by {pick.criterion} validation loss: {settings_line(findings.labels(pick.settings))}"
-    return f"{line}\n{reason}" if (reason := decided(findings)) else line
+    return "\n".join(filter(None, (line, decided(findings), compare_with_care(findings).striptags())))
 
 
 def summary_score(score: Spread) -> str:

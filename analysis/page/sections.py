@@ -38,7 +38,7 @@ from analysis.page.glossary import glossary, with_terms
 from analysis.page.heat import heatmap
 from analysis.page.links import linked_trial, settings_text, trial_link
 from analysis.page.trials import decimals_of, folder_of, lines_of, trials
-from analysis.selection import LAMBDAS, not_comparable
+from analysis.selection import LAMBDAS
 from mixem.records import AxisRange
 from mixem.run import Status
 
@@ -84,6 +84,8 @@ def _header(findings: Findings, pictures: Pictures) -> Iterator[Block]:
         yield banner(wording.unfinished(findings))
     yield from cards(findings, pictures.heatmaps)
     yield Paragraph(wording.lead(findings), "lead")
+    if care := wording.compare_with_care(findings):
+        yield warning(care)
     yield from _failures(findings)
     yield from map(warning, wording.encoder_starts(findings))
     if findings.pick and findings.labelled and findings.gain is None:
@@ -155,8 +157,6 @@ def _choice(findings: Findings) -> Section:
     if agreements := wording.agreements(findings):
         rows.append(("Agreement between seeds", agreements))
     blocks: list[Block] = [Definitions(rows)]
-    if settings := not_comparable(findings.varying):
-        blocks.append(warning(wording.compare_with_care(settings)))
     blocks.append(_scores(findings, captions.scores_caption(findings, pick)))
     if findings.starts and findings.context:
         blocks.append(Paragraph(wording.starts(findings.starts, findings.context)))

@@ -274,7 +274,9 @@ def test_transductive_training_is_named(tmp_path: Path) -> None:
 def test_incomparable_settings_are_named(tmp_path: Path) -> None:
     axes: Axes = {"loss.temperature": [0.2, 0.5], "seed": [0]}
     page = read(RunBuilder(tmp_path / "run", axes=axes).finish_all())
-    assert "The sweep varies loss.temperature" in page.text
+    care = "Compare with care. The sweep varies loss.temperature, which changes what the validation loss measures"
+    assert page.text.index(care) < page.text.index("What was swept")
+    assert "but no fair comparison across loss.temperature." in page.text
     assert "Other settings vary too" in page.text
 
 
