@@ -338,6 +338,12 @@ def test_each_rule_is_judged_by_its_own_audit() -> None:
     assert (own.seeds, reference.seeds) == (3, 2)
 
 
+@pytest.mark.parametrize("varying", [["model.components"], [PULL, "model.components"], ["train.epochs"], []])
+def test_a_loss_guides_to_weights_only_where_they_vary_and_nothing_that_it_measures_does(varying: list[str]) -> None:
+    guides = claims(ONE.assign(**dict.fromkeys(varying, 1.0)), varying, [AUDIT], "own")[2]
+    assert (guides.n, guides.verdict) == (0, "not enough data")
+
+
 def test_an_undefined_correlation_guides_nowhere() -> None:
     guides = judge(ONE, [replace(AUDIT, spearman=AUDIT.kendall)])[2]
     assert numbers(guides) == pytest.approx((math.nan, math.nan, math.nan, 0), nan_ok=True)
