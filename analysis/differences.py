@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.compare import DATA
 from analysis.findings import Findings
 from analysis.labels import labeller
 from analysis.results import CONFIG_COLUMNS, comparable
@@ -86,6 +87,16 @@ def differing_settings(first: Findings, second: Findings) -> list[Setting]:
                 label = labeller([*a, *b])
                 settings.append(Setting(key, *(", ".join(map(label, values)) for values in (a, b))))
     return settings
+
+
+def other_images(first: Findings, second: Findings) -> Setting | None:
+    """The checksums of the images, where they differ although no setting of the data does, as of two folders."""
+    checksums = [set(_finished(run).get(DATA, pd.Series(dtype=object)).dropna()) for run in (first, second)]
+    if not all(checksums) or checksums[0] == checksums[1]:
+        return None
+    if any(setting.key.startswith("data.") for setting in differing_settings(first, second)):
+        return None
+    return Setting("images (SHA-256)", *(", ".join(sorted(text[:12] for text in texts)) for texts in checksums))
 
 
 def paired_accuracy(first: Findings, second: Findings) -> Paired:

@@ -74,10 +74,12 @@ def early(
 ) -> Early | None:
     """What each epoch would have picked among the finished candidates, by the metrics of each trial, by its hash.
 
-    None for fewer than two of them, or fewer than two epochs in which all their trials were validated.
+    None for fewer than two of them, or fewer than two epochs in which all their trials were validated, or where they
+    trained for different numbers of epochs: what was clear after the shorter ones is then another question.
     """
     finished = [candidate for candidate in candidates if candidate.status == Status.FINISHED]
-    if len(finished) < MIN_CONFIGURATIONS:
+    lengths = results.loc[results["trial"].isin([trial for c in finished for trial in c.trials]), "epochs"]
+    if len(finished) < MIN_CONFIGURATIONS or lengths.nunique() > 1:
         return None
     by_epoch = criterion_by_epoch(metrics, results, finished, criterion, reference)
     if by_epoch is None or len(by_epoch) < MIN_EPOCHS:

@@ -351,8 +351,20 @@ class Findings:
         return agreement(list(self.clusters.values()))
 
     @cached_property
+    def other_numbers(self) -> tuple[int, int] | None:
+        """How many clusters the pick looks for, and SimCLR + K-means, where these differ; None where not.
+
+        Neither accuracies nor agreements of different numbers of clusters are a fair comparison.
+        """
+        found = self.picked["baseline.simclr_kmeans.clusters_used"].max()  # K-means leaves no cluster empty
+        looked_for = self.picked["model.components"].max()
+        return None if pd.isna(found) or found == looked_for else (int(looked_for), int(found))
+
+    @cached_property
     def baseline_agreement(self) -> float:
-        """The same of SimCLR + K-means on the pick's base encoders."""
+        """The same of SimCLR + K-means on the pick's base encoders; NaN for another number of clusters, too."""
+        if self.other_numbers:
+            return math.nan
         return agreement([load_clusters(self.run.base(str(hash))) for hash in self.picked["base"]])
 
     @cached_property
@@ -421,7 +433,12 @@ class Findings:
 
     @cached_property
     def gain(self) -> Gain | None:
-        """How far the pick is above SimCLR + K-means, and how sure that is. If None, it is unknown."""
+        """How far the pick is above SimCLR + K-means, and how sure that is.
+
+        If None, it is unknown, or they have different numbers of clusters.
+        """
+        if self.other_numbers:
+            return None
         share = spread(self.picked[ACCURACY] - self.picked["baseline.simclr_kmeans.acc"])
         if not math.isfinite(share.mean):
             return None

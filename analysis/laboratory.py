@@ -178,8 +178,10 @@ def overall(table: pd.DataFrame) -> pd.DataFrame:
     """By rule (rows, in their order) and run (columns): the mean regret over all subsets, and the largest.
 
     `table` is that of `table_of`; the rows of a run with several sizes of subsets are weighed by how many there are.
+    Sizes of which a rule says nothing do not count.
     """
     rows = table.assign(subsets=table.groupby(["run", "rule"])["seeds"].transform(_counts))
+    rows = rows.assign(subsets=rows["subsets"].where(rows["mean_regret"].notna()))
     rows["weighted"] = rows["mean_regret"] * rows["subsets"]
     groups = rows.groupby(["rule", "run"], sort=False)
     mean = groups["weighted"].sum(min_count=1) / groups["subsets"].sum()

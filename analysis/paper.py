@@ -91,6 +91,8 @@ def summary(findings: Findings, lines: list[Line], facts: Mapping[str, str]) -> 
         text.append(f"- criterion: {pick.criterion}, {wording.criterion_value(pick, 4)}")
         if findings.ties and findings.ties.compared > 1:
             text.append(f"- ties: {wording.ties_of(findings.ties)}")
+        cautions = (wording.decided(findings), wording.compare_with_care(findings).striptags())
+        text += [f"- {caution}" for caution in cautions if caution]
     text.append(f"- trials: {wording.trial_counts(findings)}; trained on {findings.trained_on}")
     text.append(f"- {', '.join(f'{name} {_escaped(value)}' for name, value in facts.items())}")
     if lines:

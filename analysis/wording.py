@@ -141,7 +141,12 @@ def sureness(gain: "Gain") -> Markup:
     return Markup("95\u00a0% interval {} over {}{}").format(nowrap(bounds(gain.interval.times(100))), over, says)
 
 
-NO_BASELINE = "No record of SimCLR + K-means was found, so the gain over it is unknown."
+def no_gain(findings: "Findings") -> str:
+    """Why there is no gain over SimCLR + K-means."""
+    if findings.other_numbers is None:
+        return "No record of SimCLR + K-means was found, so the gain over it is unknown."
+    own, other = findings.other_numbers
+    return f"The pick looks for {own} clusters, and SimCLR + K-means has {other}: no fair comparison."
 
 
 def unfinished(findings: "Findings") -> Markup:
@@ -274,7 +279,7 @@ def early(data: "Early") -> str:
     costs = ", ".join(f"{100 * points[epoch]:.1f} after epoch {epoch}" for epoch in mentioned)
     return (
         f"{settled} Stopping early would have cost, in points of accuracy below the best configuration: {costs}; "
-        f"not stopping costs {100 * data.costs[-1]:.1f}."
+        f"the lowest mean after the last costs {100 * data.costs[-1]:.1f}."
     )
 
 
@@ -392,6 +397,13 @@ def point(findings: "Findings", pick: "Selection") -> str:
     weights = [labels.pop(key, plain(pick.settings[key])) for key in LAMBDAS[1:]]
     others = [f"{key} = {label}" for key, label in labels.items() if key in findings.varying]
     return ", ".join((f"({', '.join(weights)})", *others))
+
+
+def decider(findings: "Findings") -> str:
+    """What decided among those that are tied, to be put after their number; empty where the lowest mean did."""
+    if findings.decision is None or findings.decision.by == "criterion":
+        return ""
+    return f"; the agreement between {findings.decision.by} decided"
 
 
 def agreements(findings: "Findings") -> str:
@@ -553,10 +565,12 @@ AUDIT_INTRODUCTION = (
 )
 
 
-def audited(audit: "Audit", spec: RunSpec) -> Markup:
+def audited(audit: "Audit", in_use: bool) -> Markup:
     """A criterion, whether it is in use, and what it is."""
-    in_use = ", in use" if audit.criterion == spec.criterion else ""
-    return headed(f"{audit.criterion}{in_use}", CRITERIA[audit.criterion])
+    return headed(f"{audit.criterion}{', in use' if in_use else ''}", CRITERIA[audit.criterion])
+
+
+RULED = headed("the rule, in use", "the criterion, without giant clusters, its ties decided by agreement")
 
 
 # Trials and provenance

@@ -61,6 +61,8 @@ def print_pick(findings: Findings, console: Console) -> None:
     print_table(_scores(findings, console.encoding), console)
     if findings.gain:
         say(console, wording.difference(findings.gain).striptags())
+    elif findings.other_numbers:
+        say(console, wording.no_gain(findings))
     if agreements := wording.agreements(findings):
         say(console, f"agreement between seeds: {agreements}")
     for trial, warnings in findings.picked["warnings"].items():

@@ -100,8 +100,9 @@ def _beating(bench: Bench) -> list[str]:
     """
     if math.isnan(bench.baseline_agreement):
         return ["-", "-"]
-    more, beat = bench.evidence.agreement > bench.baseline_agreement, bench.accuracies > bench.baseline
-    return [f"{(beat & group).sum()} of {group.sum()}" for group in (more, ~more)]
+    agreement, beat = bench.evidence.agreement, bench.accuracies > bench.baseline
+    groups = (agreement > bench.baseline_agreement, agreement <= bench.baseline_agreement)  # neither where unknown
+    return [f"{(beat & group).sum()} of {group.sum()}" for group in groups]
 
 
 def _raced(bench: Bench) -> list[str]:

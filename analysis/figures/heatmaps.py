@@ -6,6 +6,7 @@ Where other settings vary too, a cell shows the configuration that the criterion
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +77,10 @@ class Cell:
     """Whether the criterion cannot tell it from its pick; the pick itself is not marked."""
 
 
+Panels = tuple[tuple[tuple[Cell, ...], ...], ...]
+"""Cells by lambda2, lambda3 and lambda4."""
+
+
 @dataclass(frozen=True)
 class HeatmapData:
     """Everything a heatmap shows; `panels[lambda2][lambda3][lambda4]` are its cells."""
@@ -87,13 +92,13 @@ class HeatmapData:
     lambda2: tuple[float, ...]
     lambda3: tuple[float, ...]
     lambda4: tuple[float, ...]
-    panels: tuple[tuple[tuple[Cell, ...], ...], ...]
+    panels: Panels
     vmin: float
     vmax: float
     picked: Place | None
     table_1: Place | None
     best: Place | None
-    """The cell of the highest accuracy. If None, there are no labels."""
+    """The cell of the highest accuracy. If None, there are no labels, or its cell shows another configuration."""
 
     @property
     def shows_seeds(self) -> bool:
@@ -102,9 +107,13 @@ class HeatmapData:
 
     def cells(self) -> Iterator[tuple[Place, Cell]]:
         """All cells with their places."""
-        for p, panel in enumerate(self.panels):
-            for r, row in enumerate(panel):
-                yield from (((p, r, c), cell) for c, cell in enumerate(row))
+        return _places(self.panels)
+
+
+def _places(panels: Panels) -> Iterator[tuple[Place, Cell]]:
+    for p, panel in enumerate(panels):
+        for r, row in enumerate(panel):
+            yield from (((p, r, c), cell) for c, cell in enumerate(row))
 
 
 def heatmap_data(findings: Findings, value: Value) -> HeatmapData:
@@ -112,12 +121,13 @@ def heatmap_data(findings: Findings, value: Value) -> HeatmapData:
 
     Raises MixemError for accuracy without labels.
     """
+    standing = {c.key for c in findings.standing}
     sharing = defaultdict(list)
     for configuration in findings.configurations:
         sharing[configuration.point].append(configuration)
     lambda2, lambda3, lambda4 = (tuple(sorted(set(values))) for values in zip(*sharing, strict=True))
     panels = tuple(
-        tuple(tuple(_cell(findings, value, sharing.get((x, y, z), ())) for z in lambda4) for y in lambda3)
+        tuple(tuple(_cell(findings, value, sharing.get((x, y, z), ()), standing) for z in lambda4) for y in lambda3)
         for x in lambda2
     )
     cells = [cell for panel in panels for row in panel for cell in row]
@@ -144,18 +154,28 @@ def heatmap_data(findings: Findings, value: Value) -> HeatmapData:
         vmax=max(means),
         picked=place((settings[LAMBDAS[1]], settings[LAMBDAS[2]], settings[LAMBDAS[3]])),
         table_1=place(table_1_point(findings)),
-        best=place(best.point if best else None),
+        best=next((place for place, cell in _places(panels) if best and cell.configuration == best.key), None),
     )
 
 
-def _cell(findings: Findings, value: Value, sharing: Sequence[Configuration]) -> Cell:
-    """The first-ranked configuration of a cell; failed or stopped where none can be ranked and one was that."""
+def _cell(findings: Findings, value: Value, sharing: Sequence[Configuration], standing: AbstractSet[str]) -> Cell:
+    """The configuration that stands for a cell; failed or stopped where none can be ranked and one was that."""
     statuses = {c.status for c in sharing}
     if Status.FINISHED in statuses:
-        first = choose(sharing)
+        first = _representative(findings, sharing, standing)
         return Cell(Status.FINISHED, value_of(findings, value, first), first.key, findings.is_tied(first.key))
     status = next((status for status in HATCHES if status in statuses), Status.PENDING)
     return Cell(status, NO_SPREAD, next((c.key for c in sharing if c.status == status), None))
+
+
+def _representative(findings: Findings, sharing: Sequence[Configuration], standing: AbstractSet[str]) -> Configuration:
+    """The pick where it is one of those that share a cell, else the first by the criterion of those that may be picked.
+
+    `standing`: the keys of these. Where none may be, the first of all; raises MixemError where none is finished.
+    """
+    may = [c for c in sharing if c.key in standing and c.status == Status.FINISHED]
+    picked = [c for c in may if findings.pick and c.key == findings.pick.configuration]
+    return choose(picked or may or sharing)
 
 
 def _over(cells: Iterable[Cell]) -> str:

@@ -88,7 +88,7 @@ def _against(findings: Findings) -> Card:
     gain, baseline = findings.gain, findings.scores[3].scores["acc"]
     heading = "Against SimCLR + K-means"
     if gain is None:
-        return Card(heading, "–", [wording.NO_BASELINE])
+        return Card(heading, "–", [wording.no_gain(findings)])
     points = round(100 * gain.share.mean, 1) + 0.0  # no minus sign at zero
     text = f"{'+' if points > 0 else ''}{number(points, 1)} points"
     answer = strong(text, gain.clear)
@@ -128,7 +128,9 @@ def _told_apart(findings: Findings) -> str:
         return ""
     if ties.why_none:
         return f"Whether others tie with it is not known: {ties.why_none}."
-    return f"{wording.tie_count(ties) or 'No other configuration ties with it'}."
+    if not (count := wording.tie_count(ties)):
+        return "No other configuration ties with it."
+    return f"{count}{wording.decider(findings)}."
 
 
 def _sizes(findings: Findings) -> Card:

@@ -10,7 +10,7 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
 from analysis.compare import Comparison, describe
-from analysis.differences import Key, Paired, differing_settings, paired_accuracy, paired_criterion
+from analysis.differences import Key, Paired, differing_settings, other_images, paired_accuracy, paired_criterion
 from analysis.figures.style import ink_on
 from analysis.findings import Findings
 from analysis.formats import name_of, number, percent, plural
@@ -22,6 +22,7 @@ from analysis.wording import point
 from mixem.files import write_bytes
 from mixem.run import Status
 
+OTHER_IMAGES = "The runs have other images, by their checksums: nothing is compared trial by trial."
 MAX_ROWS = 60
 """Configurations in a table of differences; those that differ most."""
 
@@ -78,9 +79,10 @@ class Differences:
 
 def write_comparison(path: Path, first: Findings, second: Findings, comparison: Comparison) -> Path:
     """Write one file that needs nothing but a browser; `comparison`: of the two."""
-    criterion = paired_criterion(first, second)
-    settings = [(name_of(s.key), s.first, s.second) for s in differing_settings(first, second)]
-    measures = [paired_accuracy(first, second), *([criterion] if criterion else [])]
+    images, differing = other_images(first, second), differing_settings(first, second)
+    criterion = None if images else paired_criterion(first, second)
+    settings = [(name_of(s.key), s.first, s.second) for s in ([images] if images else []) + differing]
+    measures = [] if images else [paired_accuracy(first, second), *([criterion] if criterion else [])]
     content = render(
         "compare.html.j2",
         runs=[str(run.run) for run in (first, second)],
@@ -89,7 +91,7 @@ def write_comparison(path: Path, first: Findings, second: Findings, comparison: 
         differing=[settings] if settings else [],
         unchanged="" if settings else "Nothing, but perhaps where the trials ran.",
         measures=[_shown(measure) for measure in measures if measure.differences],
-        missing=list(_missing(measures, criterion)),
+        missing=[OTHER_IMAGES] if images else list(_missing(measures, criterion)),
         lines=list(describe(comparison)),
     )
     return write_bytes(path, content)

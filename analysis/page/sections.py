@@ -53,7 +53,7 @@ def page_of(findings: Findings, pictures: Pictures, stamp: Stamp | None = None) 
     spec = findings.spec
     sections = [
         _values(findings, pictures),
-        trials(findings, pictures.heatmaps, pictures.trials),
+        trials(findings, pictures.heatmaps and findings.pick is not None, pictures.trials),
         _choice(findings),
         _audit(findings, pictures),
         _early(findings, pictures),
@@ -89,7 +89,7 @@ def _header(findings: Findings, pictures: Pictures) -> Iterator[Block]:
     yield from _failures(findings)
     yield from map(warning, wording.encoder_starts(findings))
     if findings.pick and findings.labelled and findings.gain is None:
-        yield Paragraph(wording.NO_BASELINE)
+        yield Paragraph(wording.no_gain(findings))
     for trial, problems in findings.picked["warnings"].items():
         if lines := lines_of(problems):
             yield warning(wording.collapse(trial_link(str(trial)), lines))
@@ -278,7 +278,8 @@ def _audit(findings: Findings, pictures: Pictures) -> Section:
     numbers = ("ACC in %", "Regret, points", "Spearman's ρ", "Kendall's τ")
     head = [*map(Cell, ("Criterion", "Picks")), *map(numeric, numbers)]
     hidden = {LAMBDAS[0]} - set(findings.shown_settings)
-    rows = []
+    ruled = list(_ruled(findings))
+    rows = [*ruled]
     for audit in findings.audits:
         labels = findings.labels(audit.settings)
         settings = [f"{symbol(key)} = {label}" for key, label in labels.items() if key not in hidden]
@@ -289,14 +290,26 @@ def _audit(findings: Findings, pictures: Pictures) -> Section:
             ),
             *map(numeric, (percent(audit.accuracy), percent(audit.regret), *correlations)),
         ]
-        style = "picked" if audit.criterion == findings.spec.criterion else ""
-        rows.append(Row(wording.audited(audit, findings.spec), cells, style))
+        in_use = audit.criterion == findings.spec.criterion and not ruled
+        rows.append(Row(wording.audited(audit, in_use), cells, "picked" if in_use else ""))
     blocks = [
         Paragraph(wording.AUDIT_INTRODUCTION),
         Table("Criteria", captions.audit_caption(findings, findings.audits[0]), head, rows),
         *_drawings(pictures, {"audit": captions.AUDIT_FIGURE_CAPTION}),
     ]
     return Section("audit", heading, blocks)
+
+
+def _ruled(findings: Findings) -> Iterator[Row]:
+    """What was picked, where the lowest mean of the criterion in use alone would be another configuration."""
+    in_use = next((audit for audit in findings.audits if audit.criterion == findings.spec.criterion), None)
+    pick = findings.pick
+    if pick is None or in_use is None or in_use.configuration == pick.configuration:
+        return
+    accuracy = findings.accuracies[pick.configuration]
+    link = trial_link(pick.representative, settings_text(findings, findings.by_key[pick.configuration]))
+    numbers = (percent(accuracy), percent(in_use.best - accuracy.mean), "–", "–")
+    yield Row(wording.RULED, [Cell(link), *map(numeric, numbers)], "picked")
 
 
 def _early(findings: Findings, pictures: Pictures) -> Section:

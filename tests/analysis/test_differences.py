@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from analysis.compare import compare
-from analysis.differences import differing_settings, paired_accuracy, paired_criterion
+from analysis.differences import differing_settings, other_images, paired_accuracy, paired_criterion
 from analysis.page.comparison import write_comparison
 from analysis.page.render import link_to
 from analysis.statistics import spread
 from mixem.run import Run
 from tests.analysis.page_reader import Page
-from tests.analysis.run_folder import Axes, RunBuilder
+from tests.analysis.run_folder import Axes, RunBuilder, change_record
 
 AXES: Axes = {"loss.lambda2": [0.0, 0.1], "loss.lambda4": [0.0, 0.1], "seed": [0, 1, 2]}
 LONGER: Axes = {**AXES, "train.epochs": [7]}
@@ -110,6 +110,20 @@ def test_runs_without_pairs_have_a_page_that_says_so(tmp_path: Path) -> None:
     html = write_comparison(tmp_path / "page.html", one, other, compare(one, other)).read_text()
     assert "No trials of equal weights and seed in both runs have a known accuracy." in html
     assert "–" in html
+
+
+def test_runs_of_other_images_are_not_compared(tmp_path: Path) -> None:
+    """Two folders of pictures: their settings are equal, for where the pictures lie is none."""
+    runs = [fill(RunBuilder(tmp_path / name, axes=AXES), False) for name in ("a", "b")]
+    for hash in runs[1].configs:
+        change_record(runs[1].folder(hash).result_file, "provenance.data_checksum", "sha256:77aa")
+    one, other = (run.findings() for run in runs)
+    assert not differing_settings(one, other)
+    assert other_images(one, one) is None
+    html = write_comparison(tmp_path / "page.html", one, other, compare(one, other)).read_text()
+    assert "The runs have other images, by their checksums: nothing is compared trial by trial." in html
+    assert "sha256:9f2c</td><td>sha256:77aa" in html
+    assert "Differences in" not in html
 
 
 def test_links_lead_to_the_reports(tmp_path: Path) -> None:

@@ -120,3 +120,11 @@ def test_what_was_recorded(name: str, settled: int, cost: float) -> None:
     assert data
     assert data.settled == settled
     assert 100 * data.costs[-1] == pytest.approx(cost, abs=0.05)
+
+
+def test_trials_of_different_lengths_are_not_compared_by_epoch(run: RunBuilder) -> None:
+    """After the last epoch that all have, the longer ones are not done."""
+    hash = next(iter(run.configs))
+    run.finish(hash, 0.5, {"contrastive": 4.0}, epochs=5)
+    leave_curve(run, hash, [4.2, 4.0, 4.2, 4.0, 3.0])
+    assert run.findings().early is None

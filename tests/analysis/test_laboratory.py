@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from rich.console import Console
 
 from analysis.export import write_best
 from analysis.findings import Findings
@@ -17,6 +20,7 @@ from analysis.report import write_report
 from analysis.rules import DEFAULT, RULES
 from analysis.wording import agreements, decided, picked
 from mixem.errors import ConfigError, MixemError
+from sweeps.verdicts import print_verdicts
 from tests.analysis.run_folder import RunBuilder, change_record
 
 pytestmark = pytest.mark.long  # every rule is judged on whole runs
@@ -114,6 +118,21 @@ def test_a_table_of_a_run_weighs_the_subsets(run: RunBuilder) -> None:
     assert regret["mean"] == pytest.approx((0.3 + 0.3 + 0.1 + 0.3) / 4)
     assert regret["largest"] == pytest.approx(0.3)
     assert math.isnan(overall(table).loc[("silhouette", "three"), "mean"])
+
+
+def test_what_a_rule_says_nothing_of_does_not_count_as_a_regret_of_0(run: RunBuilder) -> None:
+    table = table_of(judge(Bench.of(finish(run, SWAPPED).findings(), "three")))
+    unknown = (table["rule"] == "reference") & (table["seeds"] == 3)
+    table.loc[unknown, ["mean_regret", "max_regret"]] = math.nan
+    assert overall(table).loc[("reference", "three"), "mean"] == pytest.approx((0.3 + 0.3 + 0.1) / 3)
+
+
+def test_an_unknown_agreement_is_no_lower_one(run: RunBuilder) -> None:
+    bench = replace(Bench.of(finish(run).findings(), "three"), baseline_agreement=0.5)
+    console = Console(file=StringIO(), width=200)
+    print_verdicts([bench], table_of(judge(bench)), console)
+    assert isinstance(console.file, StringIO)
+    assert console.file.getvalue().count("0 of 0") == 2
 
 
 def test_a_run_of_one_seed_is_judged_by_that_one(tmp_path: Path) -> None:
@@ -242,9 +261,15 @@ def test_a_giant_cluster_is_not_picked_however_low_its_loss(run: RunBuilder) -> 
     assert decided(findings) == sentence
     assert picked(findings, findings.pick).splitlines()[1] == sentence
     assert f"# {sentence}\n" in write_best(findings).config.read_text()
-    assert f"{sentence}." in write_report(findings).read_text()
+    text = write_report(findings).read_text()
+    assert f"{sentence}." in text
+    assert sentence in findings.place.summary_file.read_text()
+    assert "the rule, in use" in text, "the lowest mean alone is another configuration"
+    assert "reference, in use" not in text
     run.spec(ties="smaller")
-    assert lambda2(run.findings()) == 0.0
+    findings = run.findings()
+    assert lambda2(findings) == 0.0
+    assert "reference, in use" in write_report(findings).read_text()
 
 
 def test_records_without_sizes_are_no_collapse(run: RunBuilder) -> None:

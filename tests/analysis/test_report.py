@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -516,3 +517,11 @@ def test_templates_hold_no_logic_and_no_long_lines(template: Path) -> None:
     assert max(map(len, text.splitlines())) <= 160
     assert not re.findall(r"\{%-? *(?:if|elif|else|set|filter)\b", text)
     assert not re.findall(r"\{\{[^}]*(?:\||==|<|>|\+)[^}]*\}\}", text)
+
+
+@pytest.mark.parametrize("ends", [RunBuilder.fail, RunBuilder.start], ids=["failed", "running"])
+def test_no_link_of_a_page_without_a_pick_leads_nowhere(tmp_path: Path, ends: Callable[[RunBuilder, str], Any]) -> None:
+    run = RunBuilder(tmp_path / "run", axes={"loss.lambda2": [0.0, 0.1], "seed": [0, 1]})
+    ends(run, next(iter(run.configs)))
+    page = read(run)
+    assert {address[1:] for address in page.addresses if address.startswith("#")} <= set(page.ids)

@@ -14,7 +14,7 @@ from mixem.errors import MixemError
 from mixem.run import Status
 from mixem.settings import preset
 from tests.analysis.figures.drawn import legend, png, texts
-from tests.analysis.run_folder import GRID, Axes, RunBuilder
+from tests.analysis.run_folder import GRID, Axes, RunBuilder, scores
 
 pytestmark = pytest.mark.long
 
@@ -218,3 +218,22 @@ def test_values_below_zero_have_a_true_minus_sign(criterion: HeatmapData) -> Non
     )
     below = draw_heatmap(replace(criterion, panels=panels, vmin=-criterion.vmax, vmax=-criterion.vmin))
     assert {text[0] for text in texts(below)} == {"−"}
+
+
+@pytest.mark.parametrize(("accurate", "is_best"), [(0.66, True), (0.1, False)])
+def test_a_cell_of_several_configurations_shows_the_pick(tmp_path: Path, accurate: float, is_best: bool) -> None:
+    """One of two learning rates has the lower loss and, in each seed, a giant cluster: it cannot be picked."""
+    run = RunBuilder(tmp_path / "run", axes={"train.learning_rate": [1e-3, 1e-4], "seed": [0, 1]})
+    for hash, config in run.configs.items():
+        is_giant = config.train.learning_rate == 1e-4
+        own = scores(0.22 if is_giant else accurate).model_dump() | ({"size_entropy": 0.2} if is_giant else {})
+        ways = {"mixem": own, "kmeans": own, "argmax": own}
+        run.finish(hash, validation={"contrastive": 4.0 if is_giant else 5.0}, scores=ways)
+    run.spec(ties="agreement")
+    findings = run.findings()
+    data = heatmap_data(findings, "accuracy")
+    ((place, cell),) = data.cells()
+    assert findings.pick
+    assert cell.configuration == findings.pick.configuration
+    assert (cell.spread.mean, data.vmax) == pytest.approx((100 * accurate, 100 * accurate))
+    assert (data.picked, data.best) == (place, place if is_best else None)

@@ -1,11 +1,17 @@
 """The answers of the first screen."""
 
+import math
+from io import StringIO
 from pathlib import Path
 
+import numpy as np
 from markupsafe import Markup
+from rich.console import Console
 
 from analysis.page.blocks import Card, Cards
 from analysis.page.cards import cards
+from analysis.wording import lead
+from sweeps.summary import print_pick
 from tests.analysis.run_folder import RunBuilder
 
 
@@ -71,3 +77,31 @@ def test_with_one_seed_doubt_is_that_of_the_components(one_seed: RunBuilder) -> 
 
 def test_nothing_is_answered_where_nothing_is_picked(run: RunBuilder) -> None:
     assert cards(run.findings(), is_grid=True) == []
+
+
+def test_different_numbers_of_clusters_are_no_fair_comparison(tmp_path: Path) -> None:
+    """Neither of accuracies nor of agreements: the baseline has as many as classes, which are 10."""
+    findings = RunBuilder(tmp_path / "run", axes={"model.components": [14], "seed": [0, 1]}).finish_all().findings()
+    (block,) = cards(findings, is_grid=False)
+    assert isinstance(block, Cards)
+    against = next(card for card in block.cards if card.heading == "Against SimCLR + K-means")
+    reason = "The pick looks for 14 clusters, and SimCLR + K-means has 10: no fair comparison."
+    assert (against.answer, list(against.lines)) == ("–", [reason])
+    assert findings.gain is None
+    assert math.isnan(findings.baseline_agreement)
+    assert "above SimCLR" not in lead(findings)
+    console = Console(file=StringIO(), width=200)
+    print_pick(findings, console)
+    assert isinstance(console.file, StringIO)
+    assert reason in console.file.getvalue()
+
+
+def test_the_card_says_what_decided_among_ties(small: RunBuilder) -> None:
+    """Their clusters agree, all of them in full."""
+    for hash in small.finish_all().configs:
+        small.finish(hash, validation={"contrastive": 4.0})
+        small.keep_clusters(hash, np.arange(100) % 10)
+    small.spec(ties="agreement")
+    assert "cannot be told apart; the agreement between seeds decided." in text_of(
+        cards_of(small)["Chosen by the criterion"]
+    )
