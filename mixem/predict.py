@@ -79,8 +79,8 @@ class Prediction:
 def walk(places: Iterable[Path]) -> Iterator[Path]:
     """The files, and the pictures in and below the folders, in the order of the file system: none is held back.
 
-    Hidden files and folders, and those that systems make, are left out; linked folders are followed, none twice. What
-    is not there, or a folder that may not be looked into, is a file that cannot be read.
+    Hidden files and folders, those that systems make, and links that lead nowhere are left out; linked folders are
+    followed, none twice. What is not there, or a folder that may not be looked into, is a file that cannot be read.
     """
     visited: set[str] = set()
     for place in places:
@@ -104,9 +104,13 @@ def _below(folder: Path, endings: tuple[str, ...], visited: set[str]) -> Iterato
         for entry in entries:
             if entry.name.startswith(".") or entry.name in SYSTEM_FOLDERS:
                 continue
-            if entry.is_dir():
+            try:
+                is_folder, is_file = entry.is_dir(), entry.is_file()
+            except OSError:  # a link that leads nowhere, such as to itself
+                continue
+            if is_folder:
                 folders.append(Path(entry.path))
-            elif entry.is_file() and entry.name.lower().endswith(endings):
+            elif is_file and entry.name.lower().endswith(endings):
                 yield Path(entry.path)
     for below in sorted(folders):
         yield from _below(below, endings, visited)

@@ -31,6 +31,8 @@ PAIRS = (
     ("weights.safetensors", "config.yaml"),
 )
 """The weights that a folder may hold, exported ones first, and the configuration that they were trained with."""
+PREFIX = "encoder."
+"""What the names of the encoder's weights begin with in a model of ours; without it they are torchvision's."""
 MAX_HEADER = 100_000_000
 """Bytes, as safetensors itself allows."""
 
@@ -45,6 +47,8 @@ class Encoder(NamedTuple):
     channels: int
     config: str
     """The configuration that stands in the file itself, as in what is exported for torchvision; empty without one."""
+    is_ours: bool
+    """Whether its weights have our names, so that a configuration of ours stands beside it."""
 
 
 def file_of(start: str) -> Path:
@@ -164,11 +168,12 @@ def _read(path: Path, modified: int, size: int) -> Encoder:
     except OSError as error:
         raise ConfigError(f"model.start: {path}: cannot be read ({error.strerror or error})") from None
     shapes, config = _header(path, content)
-    return Encoder(hashlib.sha256(content).hexdigest(), *_architecture(path, shapes), config)
+    ours = {key.removeprefix(PREFIX): shape for key, shape in shapes.items() if key.startswith(PREFIX)}
+    return Encoder(hashlib.sha256(content).hexdigest(), *_architecture(path, ours or shapes), config, bool(ours))
 
 
 def _header(path: Path, content: bytes) -> tuple[dict[str, Shape], str]:
-    """The shapes of an encoder's weights by torchvision's names, and the file's `config`. Raises ConfigError."""
+    """The shapes of a file's weights by their names, and its `config`. Raises ConfigError."""
     end = 8 + int.from_bytes(content[:8], "little")
     try:
         if len(content) < 9 or end > min(len(content), MAX_HEADER):
@@ -181,8 +186,7 @@ def _header(path: Path, content: bytes) -> tuple[dict[str, Shape], str]:
         raise ConfigError(
             f"model.start: {path} is not a safetensors file; docs/pictures.md has the line that converts a .pth"
         ) from None
-    ours = {key.removeprefix("encoder."): shape for key, shape in shapes.items() if key.startswith("encoder.")}
-    return ours or shapes, config
+    return shapes, config
 
 
 def _architecture(path: Path, shapes: Mapping[str, Shape]) -> tuple[str, str, int, int]:
@@ -211,10 +215,10 @@ def _configuration(path: Path) -> dict[str, Any] | None:
 
     Raises ConfigError for a damaged one, and as `values_of`.
     """
-    config_file = path.parent / dict(PAIRS).get(path.name, path.name)
-    if config_file == path or not config_file.exists():
+    known, config_file = _known(path), path.parent / dict(PAIRS).get(path.name, path.name)
+    if not known.is_ours or config_file == path or not config_file.exists():
         try:
-            return _parsed(_known(path).config)
+            return _parsed(known.config)
         except UNFIT:  # another maker's
             return None
     try:

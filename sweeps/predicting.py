@@ -1,6 +1,8 @@
 """`mixem predict`: pictures in, a table out; and what it shares with other commands that go through pictures."""
 
+import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,7 +60,11 @@ def counted(model: TrainedModel, paths: Iterable[Path]) -> Iterator[Prediction]:
     columns = (SpinnerColumn(), TextColumn("pictures"), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
     hidden = Verbosity.quiet or not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
+    with (
+        Progress(*columns, console=console, transient=True, disable=hidden) as progress,
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")  # Pillow's, of what is read all the same
         task = progress.add_task("pictures", total=None)
         yield Prediction(model, paths, lambda count: progress.update(task, completed=count))
 
@@ -74,7 +80,8 @@ def places(pictures: Iterable[str]) -> Iterator[Path]:
     """The paths that are given, for `-` those of a list on the standard input."""
     for picture in pictures:
         if picture == LIST:
-            yield from (Path(line.rstrip("\n")) for line in sys.stdin if line.strip())
+            lines = (line.rstrip(b"\r\n") for line in sys.stdin.buffer)
+            yield from (Path(os.fsdecode(line)) for line in lines if line.strip())
         else:
             yield Path(picture)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from mixem.errors import ConfigError, MixemError
 from mixem.files import UNREADABLE, make_folder, read_text, write_json
@@ -118,17 +118,27 @@ class _Label(NamedTuple):
     """SHA-256 of the clusters' centres."""
     unsure: float | None
     names: list[str]
+    reading: list[Any]
+    """The settings by which pictures become what the model sees."""
 
     @classmethod
     def of(cls, model: TrainedModel, unsure: float | None, called: Mapping[int, str]) -> Self:
         """The label of the pictures that a model sorts."""
-        return cls(hashlib.sha256(model.centres.tobytes()).hexdigest(), unsure, list(called.values()))
+        data = model.config.data
+        reading = [data.channels, data.image_size, data.background, list(data.mean), list(data.std)]
+        return cls(hashlib.sha256(model.centres.tobytes()).hexdigest(), unsure, list(called.values()), reading)
 
     def check(self, to: Path) -> None:
         """Raise ConfigError where `to` has another label."""
         if (there := _label_in(to)) is None:
             return
-        words = {"model": "another model", "unsure": "another --unsure", "names": "other --names"}
+        words = {
+            "model": "another model",
+            "unsure": "another --unsure",
+            "names": "other --names",
+            "reading": "another --set data",
+        }
+        there = {"reading": self.reading, **there}  # which labels did not say once
         if differing := [words[key] for key, value in self._asdict().items() if there.get(key) != value]:
             raise ConfigError(
                 f"--to {to}: holds pictures that were sorted by {' and '.join(differing)}; another folder is needed"
@@ -187,7 +197,10 @@ def _lies_in(path: Path, folder: Path) -> bool:
 
 @lru_cache
 def _real(folder: Path) -> Path:
-    return folder.resolve()
+    try:
+        return Path(os.path.realpath(folder))  # Path.resolve raises for a link to itself
+    except ValueError:  # no name that a file can have
+        return folder
 
 
 def _put(picture: Path, folder: Path, how: str) -> None:
@@ -202,6 +215,8 @@ def _put(picture: Path, folder: Path, how: str) -> None:
                 put(source, target)
                 return
             except FileExistsError:
+                if how == "copy" and _is_link(source, target):
+                    raise MixemError(f"{target}: a link to {picture}, no copy; another folder is needed") from None
                 if _is_same(source, target):
                     return
     except OSError as error:
@@ -239,11 +254,19 @@ def _copy(source: Path, target: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def _is_link(source: Path, target: Path) -> bool:
+    """Whether a file is the picture itself, or a link to it."""
+    try:
+        return target.samefile(source)
+    except OSError:  # a link to a file that is gone
+        return False
+
+
 def _is_same(source: Path, target: Path) -> bool:
     """Whether a file is the picture itself, a link to it, or its copy."""
+    if _is_link(source, target):
+        return True
     try:
-        if target.samefile(source):
-            return True
         mine, its = source.stat(), target.stat()
     except OSError:  # a link to a file that is gone
         return False

@@ -1,6 +1,7 @@
 """A user's pictures before anything is done with them: how many, how large, and how long one takes to read."""
 
 import time
+import warnings
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -57,7 +58,9 @@ def survey(folder: Path) -> Survey:
     paths = [path for split in splits.values() for path in split.paths]
     sample = paths[:: -(-len(paths) // SAMPLE)]
     started = time.perf_counter()
-    sides = [side for path in sample if (side := _side(path))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of what is read all the same
+        sides = [side for path in sample if (side := _side(path))]
     if not sides:
         raise DataError(f"{folder}: every picture that was looked into is above {max_megapixels():,.0f} megapixels")
     seconds = (time.perf_counter() - started) / len(sample)

@@ -20,6 +20,7 @@ from mixem.data.pixels import PixelFile
 from mixem.data.sources import data_folder, reading
 from mixem.errors import ConfigError, DataError
 from mixem.files import from_here
+from mixem.settings import validate
 
 
 class Split(NamedTuple):
@@ -68,9 +69,10 @@ def read_image_folder(
 def list_splits(root: Path) -> dict[str, Split]:
     """The pictures that `read_image_folder` would read of a folder, by split: `train`, and `test` where it is apart.
 
-    None is opened. Raises DataError for a folder without pictures, and for classes that differ.
+    None is opened. Raises ConfigError for a name that a configuration cannot hold, DataError for a folder without
+    pictures, and for classes that differ.
     """
-    data = DataConfig(name="image_folder", root=str(root))
+    data = validate(DataConfig, {"name": "image_folder", "root": str(root)}, "data")
     with reading(root, data):
         if not root.is_dir():
             raise DataError(f"{root}: not a folder")

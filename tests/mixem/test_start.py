@@ -105,6 +105,20 @@ def test_torchvisions_files_are_known_by_their_shapes(tmp_path: Path, make: Any,
     torch.testing.assert_close(ours(images), theirs.eval()(images), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("beside", ["name: mine\n", None])
+def test_what_lies_beside_a_file_of_torchvisions_is_not_its_configuration(
+    tmp_path: Path, trained: Path, beside: str | None
+) -> None:
+    """The documented line for a .pth may write it into a folder that holds some config.yaml, even one of ours."""
+    save_file(resnet18().state_dict(), trained / "weights.safetensors")
+    if beside:
+        (trained / "config.yaml").write_text(beside)
+    config = configured(trained / "weights.safetensors")
+    assert (config.model.encoder, config.model.start_labels) == ("resnet18", "unknown")
+    assert config.data.mean == (0.5, 0.5, 0.5)
+    assert image_size_of(str(trained)) is None
+
+
 def test_imagenet_is_known_without_its_file() -> None:
     config = configured("imagenet")
     assert (config.model.start, config.model.start_sha256, config.model.start_labels) == (

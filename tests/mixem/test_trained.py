@@ -11,6 +11,7 @@ from PIL import Image
 
 from mixem.config import Config
 from mixem.data.dataset import load_dataset, used_numbers
+from mixem.data.listing import Listing
 from mixem.errors import CheckpointError, DataError
 from mixem.parsing import merge
 from mixem.predict import Prediction, walk
@@ -187,6 +188,15 @@ def test_folders_are_walked_once_and_without_what_is_hidden(tmp_path: Path) -> N
     found = [path.relative_to(tmp_path).as_posix() for path in walk([tmp_path])]
     assert found == ["a.png", "b/c.JPG"]
     assert list(walk([tmp_path / "b/notes.txt"])) == [tmp_path / "b/notes.txt"]
+
+
+def test_links_that_lead_nowhere_are_left_out(tmp_path: Path) -> None:
+    """Neither error of theirs is one that `os.DirEntry` keeps to itself."""
+    (tmp_path / "a.png").touch()
+    for name, target in (("self.png", "self.png"), ("below.png", "a.png/x"), ("gone.png", "nowhere")):
+        (tmp_path / name).symlink_to(target)
+    assert list(walk([tmp_path])) == [tmp_path / "a.png"]
+    assert Listing(tmp_path).entries(tmp_path) == ([], [tmp_path / "a.png"])
 
 
 def test_what_cannot_be_looked_into_ends_no_walk(tmp_path: Path) -> None:

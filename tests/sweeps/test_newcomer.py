@@ -1,5 +1,6 @@
 """`mixem cluster`: what is refused, what is planned and said before it starts, and the journey to sorted folders."""
 
+import os
 import re
 import shutil
 import signal
@@ -279,6 +280,22 @@ def test_a_survey_counts_and_measures(tmp_path: Path) -> None:
     assert seen[:5] == (5, 2, 7, 0, 21)
     assert seen.seconds > 0
     assert survey(paint(tmp_path / "classes", count=2)).classes == 2
+
+
+def test_a_folder_whose_name_no_configuration_holds_is_one_line(tmp_path: Path) -> None:
+    pictures = paint(tmp_path / os.fsdecode(b"d\xe4r"), count=2)
+    with pytest.raises(ConfigError, match=r"data.root: .*give a link to the folder"):
+        survey(pictures)
+
+
+def test_a_large_picture_that_is_read_alarms_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Pillow warns above its own limit, and refuses above twice that."""
+    Image.new("RGB", (40, 20)).save(tmp_path / "0.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    assert survey(tmp_path).total == 1
+    assert not list(recwarn)
 
 
 @pytest.mark.ray

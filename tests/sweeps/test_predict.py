@@ -90,7 +90,7 @@ def test_files_and_a_list_go_to_standard_output(
     exported: Path, painted: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second, *_ = sorted(painted.rglob("*.png"))
-    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{second}\n\n"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{second}\n\n".encode())))
     predict_to(exported, [str(first), "-"], (), None, None)
     said = capfdbinary.readouterr()
     rows = list(csv.DictReader(said.out.decode().splitlines()))

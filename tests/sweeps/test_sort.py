@@ -1,5 +1,6 @@
 """`mixem sort`: a folder for each cluster; nothing is moved, overwritten, or put there twice."""
 
+import json
 import os
 import shutil
 import signal
@@ -127,6 +128,8 @@ def test_two_sortings_are_never_mixed(exported: Path, painted: Path, tmp_path: P
             sort_into(exported, [str(painted)], (), tmp_path / "sorted", unsure=unsure, names=called)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "best.yaml").write_bytes((exported / "best.yaml").read_bytes())
+    with pytest.raises(ConfigError, match="sorted by another --set data; another folder is needed"):
+        sort_into(exported, [str(painted)], ("data.background=black",), tmp_path / "sorted")
     tensors, _ = load_tensors(exported / "best.safetensors")
     save_tensors(tmp_path / "other" / "best.safetensors", tensors | {"centres": -tensors["centres"]}, {})
     with pytest.raises(ConfigError, match="sorted by another model; another folder is needed"):
@@ -135,6 +138,39 @@ def test_two_sortings_are_never_mixed(exported: Path, painted: Path, tmp_path: P
     (tmp_path / "sorted" / LABEL).write_text("[")
     with pytest.raises(ConfigError, match="damaged; it says what sorted the pictures"):
         sort_into(exported, [str(painted)], (), tmp_path / "sorted")
+
+
+def test_a_label_without_its_reading_is_accepted(exported: Path, painted: Path, tmp_path: Path) -> None:
+    """Of an earlier version."""
+    first = sort_into(exported, [str(painted)], (), tmp_path)
+    label = json.loads((tmp_path / LABEL).read_text())
+    del label["reading"]
+    (tmp_path / LABEL).write_text(json.dumps(label))
+    assert sort_into(exported, [str(painted)], (), tmp_path) == first
+
+
+@pytest.mark.parametrize("how", ["hardlink", "symlink"])
+def test_a_link_is_no_copy(exported: Path, painted: Path, tmp_path: Path, how: str) -> None:
+    sort_into(exported, [str(painted)], (), tmp_path, how)
+    with pytest.raises(MixemError, match=r"\d\.png: a link to .*\d\.png, no copy; another folder is needed"):
+        sort_into(exported, [str(painted)], (), tmp_path, "copy")
+
+
+def test_names_in_a_list_that_no_file_has_are_listed(exported: Path, painted: Path, tmp_path: Path) -> None:
+    """A list that Windows wrote, a byte that is no UTF-8, a null byte, and a folder that is a link to itself."""
+    (tmp_path / "self").symlink_to("self")
+    good = painted / "cat" / "0.png"
+    (latin := tmp_path / os.fsdecode(b"b\xe4r.png")).write_bytes(good.read_bytes())
+    lines = (os.fsencode(good) + b"\r", os.fsencode(latin), b"a\0b.png", os.fsencode(tmp_path / "self" / "x.png"))
+    (tmp_path / "list").write_bytes(b"\n".join(lines))
+    for command, table in (("predict", ("--out", tmp_path / "t.csv")), ("sort", ("--to", tmp_path / "to"))):
+        strict = {"PYTHONIOENCODING": "utf-8:strict"}
+        with (tmp_path / "list").open("rb") as file:
+            process = start(*COMMAND, command, exported, "-", *table, stdin=file.fileno(), env=strict)
+            said = output_of(process)
+        assert process.returncode == 1, said
+        assert "error: 2 of 4 pictures cannot be read" in said
+    assert len(names(tmp_path / "to")) == 2
 
 
 def test_pictures_are_not_sorted_into_a_folder_around_them(
