@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,22 +18,34 @@ INTERRUPT_SECONDS = 10.0
 """How long an interrupt waits for Ray to start or to stop."""
 WATCH_SECONDS = 0.2
 """Time between two looks at Ray's servers."""
+UNWIND_SECONDS = 2.0
+"""How long the main thread then has to leave what it was at."""
 SERVERS = ("gcs_server", "raylet")
 """Without these a Ray of our own does not answer; the raylet ends with its agents."""
 
 
 @contextmanager
-def _witnessed(scratch: Path) -> Iterator[None]:
-    """Have another process say so where this one is ended in the middle, by Ray's own library or by SIGKILL."""
+def _witnessed(scratch: Path, ended: Sequence[str]) -> Iterator[None]:
+    """Have another process say so where this one is ended in the middle, by Ray's own library, SIGKILL, or `_leave`.
+
+    Where a server has `ended`, it stands by until this process, at its end, has said why.
+    """
     line = f"error: the sweep was cut off with its Ray, {_advice(scratch)}"
     code = "import sys; sys.stdin.read() or print(sys.argv[1], file=sys.stderr)"
     command = [sys.executable, "-I", "-S", "-c", code, line]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True) as witness:
-        try:
-            yield
-        finally:
-            with deferred(INTERRUPT_SECONDS):
-                witness.communicate("over")
+    witness = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        yield
+    finally:
+        if ended:
+            atexit.register(_dismiss, witness)
+        else:
+            _dismiss(witness)
+
+
+def _dismiss(witness: "subprocess.Popen[str]") -> None:
+    with deferred(INTERRUPT_SECONDS):
+        witness.communicate("over")
 
 
 def _advice(scratch: Path) -> str:
@@ -50,7 +62,7 @@ def watched(scratch: Path) -> Iterator[None]:
     thread = threading.Thread(target=_watch, args=(scratch, over, ended), name="watch", daemon=True)
     thread.start()
     try:
-        with _witnessed(scratch):
+        with _witnessed(scratch, ended):
             yield
     except (KeyboardInterrupt, BrokenRayError):
         if not ended:
@@ -81,5 +93,6 @@ def _watch(scratch: Path, over: threading.Event, ended: list[str]) -> None:
             interrupt_main_thread()
             if not over.wait(INTERRUPT_SECONDS):  # it waits for an answer of Ray
                 end_processes(scratch)
-                _leave()
+                if not over.wait(UNWIND_SECONDS):  # now there is none to wait for
+                    _leave()
             return

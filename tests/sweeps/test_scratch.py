@@ -7,6 +7,7 @@ import secrets
 import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -222,3 +223,29 @@ def test_a_sweep_whose_ray_dies_ends_with_our_line(short_folder: Path, hidden: d
     assert "the same command goes on from here" in last
     assert str(left) in last
     wait_for(lambda: not any(map(running, processes)))
+
+
+CUT = """
+import os, sys, time
+from pathlib import Path
+from sweeps import watch
+watch.lost_servers = lambda: ["gcs_server"]
+try:
+    with watch.watched(Path(sys.argv[1])):
+        time.sleep(60)  # and is interrupted
+except watch.BrokenRayError as error:
+    if sys.argv[2] == "mute":
+        os._exit(1)  # as Ray's library ends a process, and as one thread does while another was about to speak
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(1)
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(("ends", "words"), [("mute", "the sweep was cut off with its Ray"), ("says", "Ray has lost")])
+def test_a_process_that_has_lost_its_ray_ends_with_one_line(tmp_path: Path, ends: str, words: str) -> None:
+    process = start(sys.executable, "-c", CUT, tmp_path, ends)
+    output = output_of(process)
+    assert process.returncode == 1, output
+    (line,) = output.splitlines()
+    assert line.startswith(f"error: {words}")
