@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 from analysis import wording
 from analysis.formats import percent, plural
-from analysis.selection import not_comparable
 from mixem.records import RunSpec
 
 if TYPE_CHECKING:
@@ -140,8 +139,8 @@ def claims_caption(findings: "Findings") -> str:
 
 def audit_caption(findings: "Findings", first: "Audit") -> str:
     """What the audit is over."""
-    changing = not_comparable(findings.varying)
-    care = f" No fair comparison across {', '.join(changing)}, which change what is measured." if changing else ""
+    changing = ", ".join(findings.not_comparable)
+    care = f" No fair comparison across {changing}, which change what is measured." if changing else ""
     return (
         f"Over {plural(first.n, 'configuration')} with all trials finished; the best of them has "
         f"{percent(first.best)}\u00a0% accuracy. Trained on {findings.trained_on}. Correlations with 95 % bootstrap "

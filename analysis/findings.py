@@ -43,6 +43,7 @@ from analysis.selection import (
     configurations,
     criterion_by_draw,
     finalists,
+    not_comparable,
     preference,
     selection_of,
     standing,
@@ -141,6 +142,11 @@ class Findings:
     def varying(self) -> tuple[str, ...]:
         """Settings, the seed and places apart, that take more than one value in the run."""
         return varying_settings(self.results)
+
+    @cached_property
+    def not_comparable(self) -> list[str]:
+        """Those of them across which the criterion's values are no fair comparison."""
+        return not_comparable(self.varying)
 
     @cached_property
     def shown_settings(self) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from analysis.formats import (
 )
 from analysis.labels import plain
 from analysis.results import one_line
-from analysis.selection import LAMBDAS, not_comparable
+from analysis.selection import LAMBDAS
 from analysis.statistics import Spread
 from mixem.config import Criterion, LossWeights
 from mixem.records import FIRST_SEEDS, AxisRange, RunSpec, Shard
@@ -435,15 +435,14 @@ def trial_to_export(pick: "Selection") -> Markup:
 
 def compare_with_care(findings: "Findings") -> Markup:
     """That the criterion's values cannot be compared across settings, and what can; empty where they can."""
-    settings = not_comparable(findings.varying)
-    if not settings:
+    if not findings.not_comparable:
         return Markup("")
     counts = f" {cluster_counts(findings.cluster_counts)}" if findings.cluster_counts else ""
     text = (
         "{} The sweep varies {}, which changes what the validation loss measures; "
         "its values are no fair comparison across them.{}"
     )
-    return Markup(text).format(strong("Compare with care."), ", ".join(settings), counts)
+    return Markup(text).format(strong("Compare with care."), ", ".join(findings.not_comparable), counts)
 
 
 def starts(starts: "Starts", context: "Sequence[MethodScores]") -> str:

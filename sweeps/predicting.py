@@ -2,7 +2,6 @@
 
 import os
 import sys
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColum
 
 from analysis.formats import plural
 from analysis.page.clusters import write_clusters_page
+from mixem.data.opening import without_alarm
 from mixem.errors import ConfigError, MixemError
 from mixem.files import make_folder
 from mixem.predict import Prediction, walk
@@ -62,9 +62,8 @@ def counted(model: TrainedModel, paths: Iterable[Path]) -> Iterator[Prediction]:
     hidden = Verbosity.quiet or not console.is_terminal
     with (
         Progress(*columns, console=console, transient=True, disable=hidden) as progress,
-        warnings.catch_warnings(),
+        without_alarm(),
     ):
-        warnings.simplefilter("ignore")  # Pillow's, of what is read all the same
         task = progress.add_task("pictures", total=None)
         yield Prediction(model, paths, lambda count: progress.update(task, completed=count))
 

@@ -215,9 +215,10 @@ def _put(picture: Path, folder: Path, how: str) -> None:
                 put(source, target)
                 return
             except FileExistsError:
-                if how == "copy" and _is_link(source, target):
+                is_link = _is_link(source, target)
+                if is_link and how == "copy":
                     raise MixemError(f"{target}: a link to {picture}, no copy; another folder is needed") from None
-                if _is_same(source, target):
+                if is_link or _is_copy(source, target):
                     return
     except OSError as error:
         raise _refusal(error, picture, folder, how) from None
@@ -262,10 +263,8 @@ def _is_link(source: Path, target: Path) -> bool:
         return False
 
 
-def _is_same(source: Path, target: Path) -> bool:
-    """Whether a file is the picture itself, a link to it, or its copy."""
-    if _is_link(source, target):
-        return True
+def _is_copy(source: Path, target: Path) -> bool:
+    """Whether a file holds the same as the picture."""
     try:
         mine, its = source.stat(), target.stat()
     except OSError:  # a link to a file that is gone

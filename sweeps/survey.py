@@ -1,14 +1,13 @@
 """A user's pictures before anything is done with them: how many, how large, and how long one takes to read."""
 
 import time
-import warnings
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
 from mixem.config import DataConfig
 from mixem.data.image_folder import list_splits
-from mixem.data.opening import TooLargeError, max_megapixels, opened
+from mixem.data.opening import TooLargeError, max_megapixels, opened, without_alarm
 from mixem.data.picture import read_picture
 from mixem.errors import ConfigError, DataError
 from sweeps.defaults import LEAST
@@ -58,8 +57,7 @@ def survey(folder: Path) -> Survey:
     paths = [path for split in splits.values() for path in split.paths]
     sample = paths[:: -(-len(paths) // SAMPLE)]
     started = time.perf_counter()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, of what is read all the same
+    with without_alarm():
         sides = [side for path in sample if (side := _side(path))]
     if not sides:
         raise DataError(f"{folder}: every picture that was looked into is above {max_megapixels():,.0f} megapixels")

@@ -1,6 +1,7 @@
 """The paper's figures 1-3 on our grid: a panel for each lambda2 (instance), lambda4 (pull) across, lambda3 (push) up.
 
-Where other settings vary too, a cell shows the configuration that the criterion ranks first among those sharing it.
+Where other settings vary too, a cell shows the pick where it is one of those sharing it, else the one that the
+criterion ranks first of those that may be picked.
 """
 
 import math
@@ -130,8 +131,8 @@ def heatmap_data(findings: Findings, value: Value) -> HeatmapData:
         tuple(tuple(_cell(findings, value, sharing.get((x, y, z), ()), standing) for z in lambda4) for y in lambda3)
         for x in lambda2
     )
-    cells = [cell for panel in panels for row in panel for cell in row]
-    means = [cell.spread.mean for cell in cells if math.isfinite(cell.spread.mean)]
+    placed = dict(_places(panels))
+    means = [cell.spread.mean for cell in placed.values() if math.isfinite(cell.spread.mean)]
     if not means or findings.pick is None:
         raise no_accuracy()
 
@@ -142,7 +143,7 @@ def heatmap_data(findings: Findings, value: Value) -> HeatmapData:
 
     settings, best = findings.pick.settings, findings.most_accurate
     return HeatmapData(
-        title=title_of(findings, value) + _over(cells),
+        title=title_of(findings, value) + _over(placed.values()),
         colour_label=label_of(value),
         lower_is_better=value == "criterion",
         decimals=telling_decimals(means, 1 if value == "accuracy" else 3, value == "criterion"),
@@ -154,7 +155,7 @@ def heatmap_data(findings: Findings, value: Value) -> HeatmapData:
         vmax=max(means),
         picked=place((settings[LAMBDAS[1]], settings[LAMBDAS[2]], settings[LAMBDAS[3]])),
         table_1=place(table_1_point(findings)),
-        best=next((place for place, cell in _places(panels) if best and cell.configuration == best.key), None),
+        best=next((at for at, cell in placed.items() if best and cell.configuration == best.key), None),
     )
 
 

@@ -15,7 +15,7 @@ from analysis.page.curves import search_curve
 from analysis.page.heat import heatmap
 from analysis.page.links import linked_trial, settings_text, trial_link
 from analysis.page.trials import decimals_of, folder_of
-from analysis.selection import LAMBDAS, Configuration, Selection, not_comparable
+from analysis.selection import LAMBDAS, Configuration, Selection
 
 
 def cards(findings: Findings, is_grid: bool) -> list[Block]:
@@ -99,7 +99,7 @@ def _against(findings: Findings) -> Card:
 def _chosen_by(findings: Findings, pick: Selection) -> Card:
     decimals, ties = decimals_of(findings), findings.ties
     answer = Markup("{} <small>{}</small>").format(number(pick.mean, decimals), f"{pick.criterion} validation loss")
-    is_lowest, changing = findings.ranks.get(pick.configuration) == 1, not_comparable(findings.varying)
+    is_lowest, changing = findings.ranks.get(pick.configuration) == 1, findings.not_comparable
     across = f", but no fair comparison across {', '.join(changing)}" if changing else ""
     lines: list[str] = [f"{'Lowest of all, without' if is_lowest else 'Without'} labels{across}."]
     if len(findings.configurations) == 1:

@@ -1,6 +1,5 @@
 """A folder of pictures as a dataset."""
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +13,7 @@ from mixem.config import DataConfig
 from mixem.data.cache import Kind
 from mixem.data.image_set import ImageSet
 from mixem.data.listing import Listing
-from mixem.data.opening import max_megapixels, suffixes
+from mixem.data.opening import max_megapixels, suffixes, without_alarm
 from mixem.data.pictures import PictureFiles, Position
 from mixem.data.pixels import PixelFile
 from mixem.data.sources import data_folder, reading
@@ -56,8 +55,7 @@ def read_image_folder(
     if not data.root:
         raise ConfigError("data.root: missing; it names the folder of the pictures: --set data.root=/path/to/pictures")
     root = data_folder(data.root)
-    with reading(root, data), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, of what is read all the same
+    with reading(root, data), without_alarm():
         if not root.is_dir():
             what = "is a file, and the folder of the pictures is needed" if root.exists() else "is not there"
             arrays = "; arrays in an .npz file are data.name=arrays" if root.suffix == ".npz" else ""

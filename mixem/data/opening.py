@@ -1,7 +1,8 @@
 """A picture file as Pillow gives it, guarded: which formats, how large, upright and opaque. Needs no torch."""
 
+import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -26,6 +27,11 @@ TRANSPOSITIONS: Mapping[object, Image.Transpose] = {
     8: Image.Transpose.ROTATE_90,
 }
 """What turns a picture upright, by its EXIF orientation."""
+
+
+def without_alarm() -> AbstractContextManager[None]:
+    """A block in which Pillow warns of nothing, as of large pictures; they are read all the same. For main threads."""
+    return warnings.catch_warnings(action="ignore")
 
 
 @cache
